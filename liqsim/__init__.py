@@ -1,5 +1,6 @@
 """Monte Carlo liquidation risk of leveraged crypto positions under each venue's own rules."""
 
+from liqsim import analytic, calibrate, presets
 from liqsim._version import __version__
 from liqsim.errors import (
     CalibrationError,
@@ -10,10 +11,14 @@ from liqsim.errors import (
     VenueDataError,
 )
 from liqsim.models import GBM, Kou, Merton, OUPremium
+from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
+from liqsim.sweep import first_passage, sweep
+from liqsim.venues import FixedFunding, PremiumFunding, Venue, list_venues, load_venue
 
 __all__ = [
     "GBM",
     "CalibrationError",
+    "FixedFunding",
     "KernelUnavailable",
     "Kou",
     "LiqsimError",
@@ -21,6 +26,18 @@ __all__ = [
     "Merton",
     "OUPremium",
     "ParameterError",
+    "PremiumFunding",
+    "Venue",
     "VenueDataError",
     "__version__",
+    "analytic",
+    "bankruptcy_price",
+    "calibrate",
+    "first_passage",
+    "initial_margin",
+    "liquidation_price",
+    "list_venues",
+    "load_venue",
+    "presets",
+    "sweep",
 ]

@@ -94,9 +94,7 @@ class PriceModel(ABC):
 def _check_scale(model: PriceModel) -> None:
     """Refuse a law that never moves, or that moves beyond what double precision can follow."""
     if model.sigma == 0 and model.jump_rate == 0:
-        raise ParameterError(
-            f"{type(model).__name__}: sigma=0 without jumps never moves; give sigma > 0 [1/sqrt(yr)]"
-        )
+        raise ParameterError(f"{type(model).__name__}: sigma=0 without jumps never moves; give sigma > 0 [1/sqrt(yr)]")
     if not math.isfinite(model.log_drift) or abs(model.log_drift) > 1e6:
         raise ParameterError(
             f"{type(model).__name__}: log drift {model.log_drift:g} per year is out of range [-1e6, 1e6]; "
