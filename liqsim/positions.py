@@ -201,7 +201,7 @@ def liquidation_price(
     --------
     >>> venue = Venue.from_tiers([(0, None, 0.01, 50)])
     >>> round(liquidation_price(venue, "short", entry_price=8, quantity=1, leverage=5), 6)
-    9.504950
+    9.50495
     """
     position = _Position(
         venue,

@@ -10,7 +10,7 @@ import numpy as np
 
 from liqsim._core import kernel_module
 from liqsim.engine.timeline import Timeline, to_nanoseconds
-from liqsim.errors import MarginRuleError, ParameterError, VenueDataError
+from liqsim.errors import MarginRuleError, ParameterError
 from liqsim.models import Kou, Merton, OUPremium, PriceModel
 from liqsim.venues import FixedFunding, PremiumFunding, Venue
 
@@ -19,7 +19,7 @@ __all__ = ["SIDES", "Grid", "Pass", "funding_clock", "passage_pass", "seed_key",
 SIDES = ("long", "short")
 
 _NEVER = 1e300
-_MOST_LINES = 16
+_MOST_LINES = 64
 _PAID_ON = {"entry": 0, "mark": 1, "index": 2}
 _NO_JUMPS, _NORMAL_JUMPS, _EXPONENTIAL_JUMPS = range(3)
 
@@ -192,9 +192,10 @@ def _arrays(
 def _lines(venue: Venue, notional: float, price: float, side: str) -> list[tuple[float, float]]:
     alpha, beta = venue.maintenance_lines(notional, price, side)
     if len(alpha) > _MOST_LINES:
-        # far tiers cannot matter: keep the tiers nearest to the one that holds the entry
-        order = np.argsort(-(alpha + beta), kind="stable")[:_MOST_LINES]
-        alpha, beta = alpha[np.sort(order)], beta[np.sort(order)]
+        raise MarginRuleError(
+            f"the requirement of {venue.label} has {len(alpha)} pieces, more than the {_MOST_LINES} that can be "
+            "simulated; merge tiers that this position cannot reach"
+        )
     return list(zip(alpha.tolist(), beta.tolist(), strict=True))
 
 
@@ -234,12 +235,8 @@ def sweep_pass(
                 f"requirement {required:g} of {venue.label} at entry: the position would be liquidated at once; "
                 f"keep leverage below {1.0 / required:g}"
             )
-    fee = venue.fees.taker
-    if fee is None:
-        raise VenueDataError(
-            f"the taker fee of {venue.label} is not known; give it with "
-            "dataclasses.replace(venue, fees=Fees(taker=...)), a fraction of notional"
-        )
+    entry_fee = float(venue.fees.rate("taker", venue.contract, price))
+    share = entry_fee if venue.contract.kind == "inverse" else float(venue.fees.taker or 0.0)
     law = _law(model, premium)
     stops = np.sort(grid.stop)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -249,8 +246,9 @@ def sweep_pass(
         "inverse": venue.contract.kind == "inverse",
         "continuous": continuous,
         "liquidation_first": liquidation_first,
-        "entry_fee": fee,
-        "exit_fee": fee,
+        "entry_fee": entry_fee,
+        "exit_fee": share,
+        "exit_money": entry_fee - share,
         "key": key,
         "sides": [side in grid.sides for side in SIDES],
         "lines": lines,
@@ -274,6 +272,7 @@ def passage_pass(
         "liquidation_first": True,
         "entry_fee": 0.0,
         "exit_fee": 0.0,
+        "exit_money": 0.0,
         "key": key,
         "sides": [len(below) > 0, len(above) > 0],
         "lines": [[(0.0, 0.0)], [(0.0, 0.0)]],

@@ -35,7 +35,7 @@ import numpy as np
 
 cdef enum:
     LANES = 256
-    LINES = 16           # affine pieces of the maintenance requirement, at most
+    LINES = 64           # affine pieces of the maintenance requirement, at most
     BUFFER = 1024        # records that wait to be booked
     QUANTITIES = 5
     FIELDS = 16          # count, then value, high and low part of the square for each quantity
@@ -65,7 +65,7 @@ cdef struct Rules:
     int n_lines[2]
     double alpha[2][LINES]
     double beta[2][LINES]
-    double entry_fee, exit_fee
+    double entry_fee, exit_fee, exit_money    # exit: share of the value then, and money whatever the price
     double scale, interest, clamp, cap, smoothing, change_cap, first_rate
     const double *margin          # [n_rows + 1] per unit of entry notional, rising; the last is NEVER
     const double *stop[2]         # [n_cols + 1] log level, receding from 0; the last cannot be reached
@@ -154,7 +154,7 @@ cdef void book(Block *b, const Law *law, const Rules *rules, int64_t *tally) noe
         gain = b.r_side[n] * turn * (w - 1.0)
         paid = b.r_side[n] * b.r_cost[n]
         equity = b.r_margin[n] + gain - paid
-        fees = rules.entry_fee + rules.exit_fee * w
+        fees = rules.entry_fee + rules.exit_fee * w + rules.exit_money
         net = gain - paid - fees
         floor = -b.r_margin[n] - rules.entry_fee
         b.v[0][n] = paid
@@ -647,6 +647,7 @@ cdef class Kernel:
         self.rules.paid_on = rules["paid_on"]
         self.rules.entry_fee = rules["entry_fee"]
         self.rules.exit_fee = rules["exit_fee"]
+        self.rules.exit_money = rules["exit_money"]
         self.rules.scale = rules["scale"]
         self.rules.interest = rules["interest"]
         self.rules.clamp = rules["clamp"]

@@ -23,8 +23,8 @@ cdef inline Words philox(uint64_t c0, uint64_t c1, uint64_t c2, uint64_t c3,
                          uint32_t k0, uint32_t k1) noexcept nogil:
     cdef Words out
     cdef uint64_t p0, p1
-    cdef int r
-    for r in range(10):
+    cdef int _round
+    for _round in range(10):
         p0 = 0xD2511F53ULL * <uint32_t> c0
         p1 = 0xCD9E8D57ULL * <uint32_t> c2
         c0 = (p1 >> 32) ^ c1 ^ k0

@@ -1,0 +1,53 @@
+# Everything runs in a .venv that is made here on first use; a second call only checks time stamps.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS ?= report,test
+SOURCES := setup.py pyproject.toml $(wildcard pyx/liqsim/_core/*)
+
+.PHONY: help demo test check lab bench docs lint clean
+
+help:
+	@echo "make demo   fit real BTC returns, sweep venues, write out/demo/ (report.html first)"
+	@echo "make test   quick tests          make check  every test and the linters"
+	@echo "make lab    JupyterLab on the notebooks"
+	@echo "make bench  time the kernel      make lint   ruff, cython-lint, mypy"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "python3 -m venv failed; on Debian: apt-get install python3-venv python3-dev gcc" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.built: $(BIN)/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]"
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.built
+	$(BIN)/python -m pip install --quiet "ruff>=0.9" "cython-lint>=0.16" "mypy>=1.13"
+	@touch $@
+
+demo: $(VENV)/.built
+	$(BIN)/liqsim demo --out out/demo
+
+test: $(VENV)/.built
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint pyx
+	$(BIN)/mypy
+
+check: lint
+	$(BIN)/python -m pytest
+
+lab: $(VENV)/.built
+	$(BIN)/python -m pip install --quiet ".[lab]"
+	$(BIN)/jupyter lab notebooks
+
+bench: $(VENV)/.built
+	$(BIN)/python benchmarks/floor.py
+
+clean:
+	rm -rf build out $(VENV) *.egg-info
+	find liqsim -name "*.so" -delete

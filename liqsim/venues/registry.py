@@ -1,0 +1,96 @@
+"""Venues shipped with the package: dated snapshots, found by identifier."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+from functools import cache
+from pathlib import Path
+
+from liqsim.errors import ParameterError, VenueDataError
+from liqsim.venues.files import read_venue
+from liqsim.venues.venue import Venue
+
+__all__ = ["list_venues", "load_venue"]
+
+_DATA = Path(__file__).parent / "data"
+
+
+@cache
+def _snapshots() -> dict[str, dict[dt.date, Path]]:
+    """Files by identifier and date, from names like ``bitmex-xbtusd_2024-11-24.toml``."""
+    found: dict[str, dict[dt.date, Path]] = {}
+    for path in sorted(_DATA.glob("*.toml")):
+        name, _, date = path.stem.rpartition("_")
+        try:
+            found.setdefault(name, {})[dt.date.fromisoformat(date)] = path
+        except ValueError:
+            raise VenueDataError(f"{path.name}: the name must be ID_YYYY-MM-DD.toml") from None
+    return found
+
+
+@cache
+def _read(path: Path) -> Venue:
+    venue = read_venue(path)
+    name, _, date = path.stem.rpartition("_")
+    if venue.id != name or venue.snapshot is None or venue.snapshot.isoformat() != date:
+        raise VenueDataError(
+            f"{path.name}: id={venue.id!r} and snapshot={venue.snapshot} must be those of the file name"
+        )
+    return venue
+
+
+def list_venues() -> list[str]:
+    """Return the identifiers that :func:`load_venue` knows, sorted.
+
+    Examples
+    --------
+    >>> "bitmex-xbtusd" in list_venues()
+    True
+    """
+    return sorted(_snapshots())
+
+
+def load_venue(id: str, as_of: str | dt.date | None = None) -> Venue:
+    """Load the rules of a venue's product.
+
+    Parameters
+    ----------
+    id : str
+        Identifier, one of :func:`list_venues`.
+    as_of : str or datetime.date, optional
+        Date ``"YYYY-MM-DD"``; the newest snapshot not after it. The newest of all unless given.
+
+    Returns
+    -------
+    Venue
+        Frozen rules with their sources.
+
+    Raises
+    ------
+    VenueDataError
+        If the identifier is unknown, or no snapshot is old enough.
+
+    Examples
+    --------
+    >>> load_venue("bitmex-xbtusd").contract.kind
+    'inverse'
+    """
+    known = _snapshots()
+    if id not in known:
+        near = difflib.get_close_matches(str(id), known, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise VenueDataError(f"venue {id!r} is unknown; {hint}list_venues() gives the identifiers")
+    dates = known[id]
+    if as_of is None:
+        return _read(dates[max(dates)])
+    try:
+        limit = dt.date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
+        if isinstance(limit, dt.datetime) or not isinstance(limit, dt.date):
+            raise ValueError
+    except ValueError:
+        raise ParameterError(f'as_of={as_of!r} is not a date; give "YYYY-MM-DD" or a datetime.date') from None
+    usable = [d for d in dates if d <= limit]
+    if not usable:
+        raise VenueDataError(f"venue {id!r} has no snapshot on or before {limit}; the first is of {min(dates)}")
+    return _read(dates[max(usable)])
