@@ -36,7 +36,7 @@ import numpy as np
 cdef enum:
     LANES = 256
     LINES = 64           # affine pieces of the maintenance requirement, at most
-    BUFFER = 1024        # records that wait to be booked
+    BUFFER = 128         # records that wait to be booked; they and their values fit in L1
     QUANTITIES = 5
     FIELDS = 16          # count, then value, high and low part of the square for each quantity
     LIQUIDATED = 0
@@ -76,7 +76,7 @@ cdef struct Rules:
     uint32_t key[2]
 
 cdef struct Block:
-    int n, n_records, bad
+    int n, n_closed, n_records, bad
     # lanes
     uint64_t path[LANES]
     double x[LANES]
@@ -92,6 +92,7 @@ cdef struct Block:
     double liquidation[2][LANES]     # log level of the current row
     double nearest[2][LANES]         # of this and the current stop, whichever comes first
     double margin[LANES]
+    double stop[LANES]
     double w[LANES]
     # lanes under way in a pass
     int32_t lane[LANES]
@@ -231,6 +232,7 @@ cdef inline void settle(Block *b, const Rules *rules, int side, int lane) noexce
     cdef double e = 1.0 - 2.0 * side
     cdef double level, stop
     if b.row[side][lane] == rules.n_rows or b.col[side][lane] == rules.n_cols:
+        b.n_closed += b.row[1 - side][lane] == rules.n_rows
         b.row[side][lane] = rules.n_rows
         b.col[side][lane] = rules.n_cols
         b.nearest[side][lane] = -e * NEVER
@@ -308,26 +310,32 @@ cdef void set_levels(Block *b, const Rules *rules, int side) noexcept nogil:
     cdef double slope, offset, other, level, stop
     cdef bint falls = (side == 0) != (rules.inverse != 0)
     cdef double turn = -1.0 if rules.inverse else 1.0
+    cdef const double *margins = rules.margin
+    cdef const double *stops = rules.stop[side]
+    cdef int n = b.n
     cdef int i, k
-    for i in range(b.n):
-        b.margin[i] = rules.margin[b.row[side][i]]
+    for i in range(n):
+        b.margin[i] = margins[b.row[side][i]]
+        b.stop[i] = stops[b.col[side][i]]
         b.w[i] = 1e-300 if falls else 1e300
     for k in range(rules.n_lines[side]):
         offset = rules.beta[side][k]
         if falls:
             slope = 1.0 - rules.alpha[side][k]
-            for i in range(b.n):
+            for i in range(n):
                 other = (1.0 - b.margin[i] + e * b.cost[i] + offset) / slope
                 b.w[i] = other if other > b.w[i] else b.w[i]
         else:
             slope = 1.0 + rules.alpha[side][k]
-            for i in range(b.n):
+            for i in range(n):
                 other = (1.0 + b.margin[i] - e * b.cost[i] - offset) / slope
                 b.w[i] = other if other < b.w[i] else b.w[i]
-    for i in range(b.n):
-        level = turn * vlog(b.w[i] if b.w[i] > 1e-300 else 1e-300)
-        stop = rules.stop[side][b.col[side][i]]
-        b.liquidation[side][i] = level
+    for i in range(n):
+        other = b.w[i] if b.w[i] > 1e-300 else 1e-300
+        b.liquidation[side][i] = turn * vlog(other)
+    for i in range(n):
+        level = b.liquidation[side][i]
+        stop = b.stop[i]
         b.nearest[side][i] = level if e * level >= e * stop else stop
 
 
@@ -338,8 +346,9 @@ cdef void draw(Block *b, const Rules *rules, int m, const uint64_t *path, uint64
     cdef int n
     cdef Words words
     cdef uint64_t where = interval | (purpose << 28)
+    cdef uint32_t key0 = rules.key[0], key1 = rules.key[1]
     for n in range(m):
-        words = philox(index, where, path[n] & 0xffffffffULL, path[n] >> 32, rules.key[0], rules.key[1])
+        words = philox(index, where, path[n] & 0xffffffffULL, path[n] >> 32, key0, key1)
         b.w0[n] = words.w0
         b.w1[n] = words.w1
         b.w2[n] = words.w2
@@ -350,30 +359,30 @@ cdef void advance(Block *b, const Law *law, int m, double end, bint bridge) noex
     # One Brownian segment of every lane under way: to the interval's end or to the lane's next jump.
     cdef int n
     cdef double radius, theta, s, c, z1, z2, stop, spread, half, y
+    cdef double drift = law.log_drift, sigma = law.sigma
+    cdef double twice_variance = 2.0 * sigma * sigma
     cdef uint64_t flips
     for n in range(m):
         radius = sqrt(-2.0 * vlog(uniform44(b.w2[n], b.w1[n] >> 20)))
-        theta = uniform29(b.w3[n] & 0x1fffffff) * 0.78539816339744830962    # Box-Muller, by octants
+        flips = b.w3[n]
+        theta = uniform29(flips & 0x1fffffff) * 0.78539816339744830962    # Box-Muller, by octants
         c = radius * octant_cos(theta)
         s = radius * octant_sin(theta)
-        flips = b.w3[n]
         z1 = c if flips & 0x20000000 else s
         z2 = s if flips & 0x20000000 else c
-        z1 = double_of(bits_of(z1) ^ ((flips & 0x40000000) << 33))
-        z2 = double_of(bits_of(z2) ^ ((flips & 0x80000000ULL) << 32))
-        b.z1[n] = z1
-        b.z2[n] = z2
+        b.z1[n] = double_of(bits_of(z1) ^ ((flips & 0x40000000) << 33))
+        b.z2[n] = double_of(bits_of(z2) ^ ((flips & 0x80000000ULL) << 32))
+    for n in range(m):
         stop = b.p_jump[n] if b.p_jump[n] < end else end
         b.dt[n] = stop - b.p_t[n]
-        b.y[n] = b.p_x[n] + (law.log_drift * b.dt[n] + law.sigma * sqrt(b.dt[n]) * z1)
+        b.y[n] = b.p_x[n] + (drift * b.dt[n] + sigma * sqrt(b.dt[n]) * b.z1[n])
     if not bridge:
         for n in range(m):
             b.code[n] = 1 if b.p_jump[n] < end else 0
         return
     for n in range(m):
         spread = b.y[n] - b.p_x[n]
-        half = sqrt(spread * spread - (2.0 * law.sigma * law.sigma) * b.dt[n] * vlog(
-            uniform52(b.w0[n], b.w1[n] & 0xfffff)))
+        half = sqrt(spread * spread - twice_variance * b.dt[n] * vlog(uniform52(b.w0[n], b.w1[n] & 0xfffff)))
         y = b.p_x[n] + b.y[n]
         b.low[n] = 0.5 * (y - half)
         b.high[n] = 0.5 * (y + half)
@@ -401,57 +410,70 @@ cdef void inform_premium(Block *b, const Law *law, int m, double end) noexcept n
 cdef void jump(Block *b, const Law *law, int m) noexcept nogil:
     # Size of the jump at j_t and time of the next one, for the lanes that have jumped.
     cdef int n
-    cdef double u, magnitude, size
-    cdef bint up
+    cdef double u, magnitude, share
+    cdef double p_up = law.p_up, inverse_p_up = law.inverse_p_up, inverse_p_down = law.inverse_p_down
+    cdef double mean_up = law.mean_up, mean_down = law.mean_down
+    cdef double mean = law.jump_mean, std = law.jump_std
+    cdef double gap = law.mean_gap
+    if law.jump_law == NORMAL_JUMPS:
+        for n in range(m):
+            b.j_y[n] = b.j_y[n] + (mean + std * b.j_z[n])
+    else:
+        for n in range(m):
+            u = uniform52(b.w2[n], (b.w1[n] >> 20 << 8) | (b.w3[n] & 0xff))
+            share = u * inverse_p_up if u < p_up else (1.0 - u) * inverse_p_down
+            magnitude = -mean_up if u < p_up else mean_down
+            b.j_y[n] = b.j_y[n] + magnitude * vlog(share)
     for n in range(m):
-        u = uniform52(b.w2[n], (b.w1[n] >> 20 << 8) | (b.w3[n] & 0xff))
-        if law.jump_law == NORMAL_JUMPS:
-            size = law.jump_mean + law.jump_std * b.j_z[n]
-        else:
-            up = u < law.p_up
-            magnitude = vlog(u * law.inverse_p_up if up else (1.0 - u) * law.inverse_p_down)
-            size = -magnitude * law.mean_up if up else magnitude * law.mean_down
-        b.j_y[n] = b.j_y[n] + size
-        b.j_t[n] = b.j_t[n] - vlog(uniform52(b.w0[n], b.w1[n] & 0xfffff)) * law.mean_gap
+        b.j_t[n] = b.j_t[n] - vlog(uniform52(b.w0[n], b.w1[n] & 0xfffff)) * gap
 
 
 cdef void pay_funding(Block *b, const Rules *rules) noexcept nogil:
     # The rate: premium and clamped interest, scaled, smoothed, its change and then itself capped.
     cdef int i
-    cdef double rate, gap, value
+    cdef int m = b.n
+    cdef double rate, gap, last
+    cdef double interest = rules.interest, clamp = rules.clamp, scale = rules.scale, cap = rules.cap
+    cdef double smoothing = rules.smoothing, change_cap = rules.change_cap
     cdef double turn = -1.0 if rules.inverse else 1.0
-    for i in range(b.n):
-        gap = rules.interest - b.premium[i]
-        gap = gap if gap < rules.clamp else rules.clamp
-        gap = gap if gap > -rules.clamp else -rules.clamp
-        rate = rules.scale * (b.premium[i] + gap)
-        rate = (1.0 - rules.smoothing) * rate + rules.smoothing * b.rate[i]
-        gap = b.rate[i] + rules.change_cap
-        rate = rate if rate < gap else gap
-        gap = b.rate[i] - rules.change_cap
-        rate = rate if rate > gap else gap
-        rate = rate if rate < rules.cap else rules.cap
-        b.rate[i] = rate if rate > -rules.cap else -rules.cap
+    for i in range(m):
+        last = b.rate[i]
+        gap = interest - b.premium[i]
+        gap = gap if gap < clamp else clamp
+        gap = gap if gap > -clamp else -clamp
+        rate = scale * (b.premium[i] + gap)
+        rate = (1.0 - smoothing) * rate + smoothing * last
+        rate = rate if rate < last + change_cap else last + change_cap
+        rate = rate if rate > last - change_cap else last - change_cap
+        rate = rate if rate < cap else cap
+        b.rate[i] = rate if rate > -cap else -cap
     if rules.paid_on == ON_ENTRY:
-        for i in range(b.n):
+        for i in range(m):
             b.cost[i] += b.rate[i]
         return
-    for i in range(b.n):
-        value = vexp(turn * b.x[i])
-        gap = 1.0 + b.premium[i]
-        gap = gap if rules.inverse else 1.0 / gap
-        b.cost[i] += b.rate[i] * (value * gap if rules.paid_on == ON_INDEX else value)
+    for i in range(m):
+        b.w[i] = b.rate[i] * vexp(turn * b.x[i])
+    if rules.paid_on == ON_MARK:
+        for i in range(m):
+            b.cost[i] += b.w[i]
+    elif rules.inverse:
+        for i in range(m):
+            b.cost[i] += b.w[i] * (1.0 + b.premium[i])
+    else:
+        for i in range(m):
+            b.cost[i] += b.w[i] / (1.0 + b.premium[i])
 
 
 cdef void move_premium(Block *b, const Law *law, double years) noexcept nogil:
     cdef int i
+    cdef double mean = law.premium_mean
     cdef double decay = vexp(-law.reversion * years)
     cdef double variance = law.premium_vol * law.premium_vol * (1.0 - decay * decay)
     cdef double rest
     for i in range(b.n):
         rest = variance - b.premium_known[i]
-        b.premium[i] = law.premium_mean + (b.premium[i] - law.premium_mean) * decay + (
-            b.premium_shift[i] + sqrt(rest if rest > 0.0 else 0.0) * b.normal[i])
+        rest = rest if rest > 0.0 else 0.0
+        b.premium[i] = mean + (b.premium[i] - mean) * decay + (b.premium_shift[i] + sqrt(rest) * b.normal[i])
 
 
 cdef int pack_open(Block *b, const Rules *rules) noexcept nogil:
@@ -470,12 +492,14 @@ cdef int pack_open(Block *b, const Rules *rules) noexcept nogil:
             b.row[side][n] = b.row[side][i]
             b.col[side][n] = b.col[side][i]
         n += is_open
+    b.n_closed = 0
     return n
 
 
 cdef void run_interval(Block *b, const Law *law, const Rules *rules, int64_t *tally, int k, int horizon) noexcept nogil:
     cdef double start = rules.instant[k]
     cdef double end = rules.instant[k + 1]
+    cdef double e
     cdef int i, n, m, side, n_jumped, n_hit, index
     cdef bint informs = law.correlation != 0.0
     for side in range(2):
@@ -483,9 +507,14 @@ cdef void run_interval(Block *b, const Law *law, const Rules *rules, int64_t *ta
             continue
         set_levels(b, rules, side)
         if rules.continuous and k > 0 and rules.pays[k - 1]:
+            e = 1.0 - 2.0 * side
+            n_hit = 0
             for i in range(b.n):    # the payment alone may have used up the margin
-                if (1 - 2 * side) * b.x[i] <= (1 - 2 * side) * b.liquidation[side][i]:
-                    land(b, law, rules, tally, horizon, side, i, b.x[i], start)
+                b.hit[n_hit] = i
+                n_hit += e * b.x[i] <= e * b.liquidation[side][i]
+            for n in range(n_hit):
+                i = b.hit[n]
+                land(b, law, rules, tally, horizon, side, i, b.x[i], start)
     if informs:
         for i in range(b.n):
             b.premium_shift[i] = 0.0
@@ -570,6 +599,7 @@ cdef void run_block(Block *b, const Law *law, const Rules *rules, int64_t *tally
     cdef int i, k, side, horizon = 0
     cdef double premium = law.premium_start
     b.n = n
+    b.n_closed = 0
     for i in range(n):
         b.path[i] = first + i
         b.x[i] = 0.0
@@ -589,9 +619,10 @@ cdef void run_block(Block *b, const Law *law, const Rules *rules, int64_t *tally
         for i in range(n):
             b.next_jump[i] = -vlog(uniform52(b.w0[i], b.w1[i] & 0xfffff)) * law.mean_gap
     for k in range(rules.n_intervals):
-        b.n = pack_open(b, rules)
-        if b.n == 0:
-            break
+        if 8 * b.n_closed > b.n:
+            b.n = pack_open(b, rules)
+            if b.n == 0:
+                break
         run_interval(b, law, rules, tally, k, horizon)
         if rules.horizon[k] >= 0:
             for side in range(2):
