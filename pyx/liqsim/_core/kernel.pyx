@@ -355,12 +355,10 @@ cdef void draw(Block *b, const Rules *rules, int m, const uint64_t *path, uint64
         b.w3[n] = words.w3
 
 
-cdef void advance(Block *b, const Law *law, int m, double end, bint bridge) noexcept nogil:
-    # One Brownian segment of every lane under way: to the interval's end or to the lane's next jump.
+cdef void normals(Block *b, int m) noexcept nogil:
+    # Two independent normals a lane from the words drawn.
     cdef int n
-    cdef double radius, theta, s, c, z1, z2, stop, spread, half, y
-    cdef double drift = law.log_drift, sigma = law.sigma
-    cdef double twice_variance = 2.0 * sigma * sigma
+    cdef double radius, theta, s, c, z1, z2
     cdef uint64_t flips
     for n in range(m):
         radius = sqrt(-2.0 * vlog(uniform44(b.w2[n], b.w1[n] >> 20)))
@@ -372,6 +370,15 @@ cdef void advance(Block *b, const Law *law, int m, double end, bint bridge) noex
         z2 = s if flips & 0x20000000 else c
         b.z1[n] = double_of(bits_of(z1) ^ ((flips & 0x40000000) << 33))
         b.z2[n] = double_of(bits_of(z2) ^ ((flips & 0x80000000ULL) << 32))
+
+
+cdef void advance(Block *b, const Law *law, int m, double end, bint bridge) noexcept nogil:
+    # One Brownian segment of every lane under way: to the interval's end or to the lane's next jump.
+    cdef int n
+    cdef double stop, spread, half, y
+    cdef double drift = law.log_drift, sigma = law.sigma
+    cdef double twice_variance = 2.0 * sigma * sigma
+    normals(b, m)
     for n in range(m):
         stop = b.p_jump[n] if b.p_jump[n] < end else end
         b.dt[n] = stop - b.p_t[n]
@@ -728,6 +735,34 @@ cdef class Kernel:
             bad = b.bad
             free(b)
         return not bad
+
+
+def random_numbers(int64_t n_blocks, int n_intervals):
+    """Draw what every path-interval needs at least, two normals and a log, and nothing else: the benchmarks' floor."""
+    cdef Block *b = <Block *> calloc(1, sizeof(Block))
+    cdef Rules rules
+    cdef int64_t block
+    cdef int k, n
+    cdef double total = 0.0
+    if b == NULL:
+        raise MemoryError
+    rules.key[0] = 1
+    rules.key[1] = 2
+    with nogil:
+        for block in range(n_blocks):
+            for n in range(LANES):
+                b.path[n] = <uint64_t> (block * LANES + n)
+            for k in range(n_intervals):
+                draw(b, &rules, LANES, b.path, k, SEGMENT, 0)
+                normals(b, LANES)
+                for n in range(LANES):
+                    b.low[n] = vlog(uniform52(b.w0[n], b.w1[n] & 0xfffff))
+                for n in range(LANES):
+                    b.y[n] += b.z1[n] + b.z2[n] + b.low[n]
+        for n in range(LANES):
+            total += b.y[n]
+        free(b)
+    return total
 
 
 def philox_words(counter, key):
