@@ -17,7 +17,7 @@ from liqsim.venues.funding import FixedFunding, FundingRule, PremiumFunding, Rol
 from liqsim.venues.liquidation import Liquidation
 from liqsim.venues.margin import MarginSchedule
 from liqsim.venues.schedules import FixedPerContract, FlatLeverage, LinearInSize, MarginWindow, WindowedRates
-from liqsim.venues.tiers import MarginalTiers, Tier, WholePositionTiers
+from liqsim.venues.tiers import MarginalTiers, Tier, WholePositionTiers, refuse_unopenable
 from liqsim.venues.unstated import UnstatedSchedule
 from liqsim.venues.venue import CONFIDENCE, Source, Venue
 
@@ -219,16 +219,18 @@ def _check_sources(raw: dict[str, Any], file: _File) -> None:
 
 def _schedule(m: Any) -> MarginSchedule:
     fee = m.closing_fee_rate
+    if isinstance(m, (_Marginal, _Whole)):
+        rows = tuple(Tier(*t) for t in m.tiers)
+        refuse_unopenable(type(m).__name__.strip("_"), rows)
     if isinstance(m, _Marginal):
         return MarginalTiers(
-            tiers=tuple(Tier(*t) for t in m.tiers),
+            tiers=rows,
             unit=m.unit,
             charged_on=m.charged_on,
             initial_shape=m.initial_shape,
             closing_fee_rate=fee,
         )
     if isinstance(m, _Whole):
-        rows = tuple(Tier(*t) for t in m.tiers)
         return WholePositionTiers(tiers=rows, unit=m.unit, charged_on=m.charged_on, closing_fee_rate=fee)
     if isinstance(m, _Steps):
         return WholePositionTiers.from_steps(

@@ -64,9 +64,7 @@ def _read_row(owner: str, k: int, row: Any) -> Tier:
 def checked_tiers(owner: str, rows: Iterable[Any]) -> tuple[Tier, ...]:
     """Read a tier table and refuse one that overlaps, has holes, or is not ordered.
 
-    The rules are those of the import checks for exchange tier tables: bounds ascending and contiguous,
-    maintenance rate never falling, maximum leverage never rising, and 1 / max_leverage above the
-    maintenance rate.
+    Bounds ascending and contiguous, maintenance rate never falling, maximum leverage never rising.
     """
     tiers = tuple(_read_row(owner, k, row) for k, row in enumerate(rows, start=1))
     if not tiers:
@@ -97,6 +95,15 @@ def checked_tiers(owner: str, rows: Iterable[Any]) -> tuple[Tier, ...]:
                 f"{owner}: tier {k} has max_leverage {high.max_leverage:g}, above {low.max_leverage:g} "
                 f"of tier {k - 1}; leverage must not increase with size"
             )
+    return tiers
+
+
+def refuse_unopenable(owner: str, tiers: Iterable[Tier]) -> None:
+    """Refuse a venue's table in which a position at the maximum leverage would be liquidated as it opens.
+
+    For tables that come from a venue, where it means a broken file. A table of one's own may name any maximum: a
+    simulation refuses the leverages that it cannot open.
+    """
     for k, tier in enumerate(tiers, start=1):
         if 1.0 / tier.max_leverage <= tier.maintenance_rate:
             raise VenueDataError(
@@ -104,7 +111,6 @@ def checked_tiers(owner: str, rows: Iterable[Any]) -> tuple[Tier, ...]:
                 f"{1.0 / tier.max_leverage:g}, which is not above its maintenance_rate "
                 f"{tier.maintenance_rate:g}; a position would be liquidated as it opens"
             )
-    return tiers
 
 
 @dataclass(frozen=True, kw_only=True)

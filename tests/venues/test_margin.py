@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import liqsim as lq
 from liqsim.errors import MarginRuleError, ParameterError, VenueDataError
 from liqsim.venues import (
     Contract,
@@ -21,6 +22,7 @@ from liqsim.venues import (
     load_venue,
 )
 from liqsim.venues.margin import Terms
+from liqsim.venues.tiers import refuse_unopenable
 
 TWO = [(0, 1e6, 0.01, 50), (1e6, None, 0.02, 25)]
 
@@ -212,7 +214,6 @@ def test_an_unstated_schedule_says_what_to_give():
         ),
         ([(0, 1e6, 0.02, 25), (1e6, None, 0.01, 25)], "tier 2 has maintenance_rate 0.01, below 0.02 of tier 1"),
         ([(0, 1e6, 0.01, 25), (1e6, None, 0.01, 50)], "tier 2 has max_leverage 50, above 25 of tier 1"),
-        ([(0, None, 0.05, 20)], "tier 1 allows max_leverage 20, an initial margin of 0.05, which is not above"),
         ([(0, None, 5, 20)], r"tier 1: maintenance_rate=5 is not allowed; give a finite number in \[0, 1\)"),
         ([(0, None, math.nan, 20)], "tier 1: maintenance_rate=nan is not allowed"),
         ([(0, None, 0.01, 0.5)], "tier 1: max_leverage=0.5 is not allowed"),
@@ -301,3 +302,11 @@ def test_money_per_contract_needs_a_linear_contract():
 def test_quanto_is_data_only():
     with pytest.raises(MarginRuleError, match="'quanto' contracts can be described but not margined"):
         Venue.from_tiers(TWO, contract="quanto").maintenance_lines(1e4, 6e4, "long")
+
+
+def test_a_venues_table_must_be_openable_at_its_maximum_leverage():
+    tiers = MarginalTiers(tiers=((0, None, 0.05, 20),)).tiers
+    with pytest.raises(VenueDataError, match="tier 1 allows max_leverage 20, an initial margin of 0.05, which is not"):
+        refuse_unopenable("file", tiers)
+    with pytest.raises(MarginRuleError, match=r"leverage=20 leaves a margin of 0.05 .* keep leverage below 20"):
+        lq.sweep(lq.GBM(0.5), lq.Venue.from_tiers([(0, None, 0.05, 20)]), leverage=20)
