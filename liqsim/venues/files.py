@@ -219,18 +219,16 @@ def _check_sources(raw: dict[str, Any], file: _File) -> None:
 
 def _schedule(m: Any) -> MarginSchedule:
     fee = m.closing_fee_rate
-    if isinstance(m, (_Marginal, _Whole)):
-        rows = tuple(Tier(*t) for t in m.tiers)
-        refuse_unopenable(type(m).__name__.strip("_"), rows)
     if isinstance(m, _Marginal):
         return MarginalTiers(
-            tiers=rows,
+            tiers=tuple(Tier(*t) for t in m.tiers),
             unit=m.unit,
             charged_on=m.charged_on,
             initial_shape=m.initial_shape,
             closing_fee_rate=fee,
         )
     if isinstance(m, _Whole):
+        rows = tuple(Tier(*t) for t in m.tiers)
         return WholePositionTiers(tiers=rows, unit=m.unit, charged_on=m.charged_on, closing_fee_rate=fee)
     if isinstance(m, _Steps):
         return WholePositionTiers.from_steps(
@@ -284,12 +282,15 @@ def read_venue(path: Path) -> Venue:
         file = msgspec.convert(raw, _File)
         _check_sources(raw, file)
         asdict = msgspec.structs.asdict
+        margin = _schedule(file.margin)
+        if isinstance(margin, (MarginalTiers, WholePositionTiers)):
+            refuse_unopenable(type(margin).__name__, margin.tiers)
         return Venue(
             id=file.id,
             name=file.name,
             product=file.product,
             contract=Contract(**asdict(file.contract)),
-            margin=_schedule(file.margin),
+            margin=margin,
             funding=_funding(file.funding),
             fees=Fees(**asdict(file.fees)),
             liquidation=Liquidation(**asdict(file.liquidation)),
