@@ -46,7 +46,7 @@ lab: $(VENV)/.built
 	$(BIN)/jupyter lab notebooks
 
 bench: $(VENV)/.built
-	$(BIN)/python benchmarks/floor.py
+	$(BIN)/python benchmarks/throughput.py
 
 clean:
 	rm -rf build out $(VENV) *.egg-info
