@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS ?= report,test
 SOURCES := setup.py pyproject.toml $(wildcard pyx/liqsim/_core/*)
 
-.PHONY: help demo test check lab bench docs lint clean
+.PHONY: help demo test check lab bench lint clean
 
 help:
 	@echo "make demo   fit real BTC returns, sweep venues, write out/demo/ (report.html first)"
@@ -23,7 +23,7 @@ $(VENV)/.built: $(BIN)/python $(SOURCES)
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.built
-	$(BIN)/python -m pip install --quiet "ruff>=0.9" "cython-lint>=0.16" "mypy>=1.13"
+	$(BIN)/python -m pip install --quiet --editable ".[lint]"
 	@touch $@
 
 demo: $(VENV)/.built
@@ -42,7 +42,7 @@ check: lint
 	$(BIN)/python -m pytest
 
 lab: $(VENV)/.built
-	$(BIN)/python -m pip install --quiet ".[lab]"
+	$(BIN)/python -m pip install --quiet --editable ".[lab]"
 	$(BIN)/jupyter lab notebooks
 
 bench: $(VENV)/.built

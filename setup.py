@@ -1,13 +1,12 @@
 """Extensions only; metadata lives in pyproject.toml.
 
 The kernel is one Cython source built once per instruction-set level, as separate modules that are chosen at
-import. ``LIQSIM_BUILD_ISA=base`` (or a comma-separated list) limits the build; ``LIQSIM_DEBUG=1`` builds with
-bounds checks; ``LIQSIM_SANITIZE=address,undefined`` with sanitizers.
+import. ``LIQSIM_BUILD_ISA=base`` (or a comma-separated list) limits the build; ``LIQSIM_SANITIZE=address,undefined``
+builds with sanitizers, the kernel's debug build: it works on raw pointers, which no Cython directive checks.
 """
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,6 @@ LEVELS = {
     "v3": ["-march=x86-64-v3"],
     "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
 }
-DEBUG = os.environ.get("LIQSIM_DEBUG") == "1"
 SANITIZE = os.environ.get("LIQSIM_SANITIZE", "")
 
 
@@ -59,12 +57,13 @@ def extension(level):
     module = f"kernel_{level}"
     folder = Path("build/isa/liqsim/_core")
     folder.mkdir(parents=True, exist_ok=True)
-    source = folder / f"{module}.pyx"
-    if not source.exists() or source.read_bytes() != SOURCE.read_bytes():
-        shutil.copyfile(SOURCE, source)
     flags = [] if sys.platform == "win32" else STRICT + LEVELS[level]
     if SANITIZE:
         flags = [*flags, "-g", f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"]
+    source = folder / f"{module}.pyx"
+    text = f"# Built with {' '.join(flags)}\n{SOURCE.read_text()}"
+    if not source.exists() or source.read_text() != text:  # other flags are another source, and build anew
+        source.write_text(text)
     return Extension(
         f"liqsim._core.{module}",
         [str(source)],
@@ -81,10 +80,10 @@ setup(
         include_path=["pyx"],
         language_level=3,
         compiler_directives={
-            "boundscheck": DEBUG,
+            "boundscheck": False,
             "wraparound": False,
             "cdivision": True,
-            "initializedcheck": DEBUG,
+            "initializedcheck": False,
             "freethreading_compatible": True,
             "embedsignature": False,
         },

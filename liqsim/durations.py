@@ -20,6 +20,7 @@ Duration: TypeAlias = str | np.timedelta64 | _dt.timedelta
 DAYS_PER_YEAR = 365.0
 HOURS_PER_YEAR = 8760.0
 
+_LONGEST_DAYS = 36_500.0
 _NANOSECONDS_PER_DAY = 86_400_000_000_000
 _PATTERN = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*")
 _DAYS = {
@@ -72,6 +73,8 @@ def parse_days(value: Duration, name: str = "horizon") -> float:
     days = float(days)
     if not (np.isfinite(days) and days > 0):
         raise ParameterError(f"{name}={value!r} is not positive; {hint}")
+    if days > _LONGEST_DAYS:
+        raise ParameterError(f"{name}={value!r} is longer than {_LONGEST_DAYS:g} days (100 years); give a shorter one")
     return days
 
 

@@ -122,8 +122,12 @@ def simulate_path(task: Pass, path: int) -> Path:
             events.append(Segment(t, x, dt, y, 0.5 * (x + y - half), 0.5 * (x + y + half), cost))
             if law["correlation"] and dt > 0:
                 xi, reversion = law["premium_vol"] * math.sqrt(2 * law["reversion"]), law["reversion"]
-                covariance = law["correlation"] * xi / reversion * (
-                    math.exp(reversion * (t + dt - end)) - math.exp(reversion * (t - end)))
+                covariance = (
+                    law["correlation"]
+                    * xi
+                    / reversion
+                    * (math.exp(reversion * (t + dt - end)) - math.exp(reversion * (t - end)))
+                )
                 shift += covariance * z1 / math.sqrt(dt)
                 known += covariance**2 / dt
             if next_jump >= end:

@@ -53,12 +53,10 @@ def _se_name(name: str) -> str:
 def sweep_estimates(sums: CellSums, n_paths: int) -> dict[str, np.ndarray]:
     """Estimates and standard errors of every cell, each of shape (horizon, side, row, column)."""
     out: dict[str, np.ndarray] = {}
-    for name, count in (
-        ("p_liquidation", sums.liquidated),
-        ("p_stop", sums.stopped),
-        ("p_survival", sums.survived),
-    ):
-        out[name] = count / n_paths
+    out["p_liquidation"] = sums.liquidated / n_paths
+    out["p_stop"] = sums.stopped / n_paths
+    out["p_survival"] = 1.0 - (out["p_liquidation"] + out["p_stop"])  # the counts add up; so do the floats, this way
+    for name in ("p_liquidation", "p_stop", "p_survival"):
         out[_se_name(name)] = proportion_se(out[name], n_paths)
     for name in ("funding_cost", "fees", "pnl", "shortfall", "engine_kept"):
         moments = getattr(sums, name)
@@ -178,7 +176,11 @@ def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, se
         Wall time of the simulation.
     """
     if isinstance(seed, np.random.SeedSequence):
-        seed = {"entropy": seed.entropy, "spawn_key": list(seed.spawn_key)}
+        entropy = seed.entropy
+        words = entropy if entropy is None or isinstance(entropy, int) else [int(word) for word in entropy]
+        seed = {"entropy": words, "spawn_key": [int(word) for word in seed.spawn_key]}
+    else:
+        seed = int(seed)
     level = selected_level()
     record = {
         "schema": 1,
@@ -198,7 +200,7 @@ def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, se
         "Conventions": "liqsim-1",
         "title": f"liqsim {kind}",
         "version": __version__,
-        "seed": seed if isinstance(seed, int) else json.dumps(seed),
+        "seed": seed if isinstance(seed, int) and seed < 2**63 else json.dumps(seed),
         "n_paths": n_paths,
         "instruction_set": level,
         "elapsed_seconds": round(seconds, 3),

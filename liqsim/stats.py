@@ -14,4 +14,4 @@ def proportion_se(p: npt.ArrayLike, n: int) -> np.ndarray:
     It is 0 where no path, or every path, had the outcome; a Wilson interval is the honest statement there.
     """
     p = np.asarray(p, dtype=float)
-    return np.sqrt(p * (1.0 - p) / n)
+    return np.sqrt(np.maximum(p * (1.0 - p), 0.0) / n)

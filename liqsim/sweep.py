@@ -55,6 +55,8 @@ def _named(name: str, value: Any, kind: type, get_label: Callable[[Any], str]) -
         return {get_label(value): value}, False
     if isinstance(value, Mapping):
         items = {str(key): item for key, item in value.items()}
+        if len(items) < len(value):
+            raise ParameterError(f"{name} has labels that read the same, among {list(value)!r}; give each its own")
     elif isinstance(value, Sequence) and not isinstance(value, str):
         items = {}
         for item in value:
@@ -90,13 +92,19 @@ def _horizons(value: Any) -> tuple[list[int], bool]:
     return ns, many
 
 
-def _monitoring(value: Any) -> int | None:
+def _monitoring(value: Any, horizons: list[int]) -> int | None:
     if isinstance(value, str) and value == "continuous":
         return None
     try:
-        return max(to_nanoseconds(parse_days(value, "monitoring")), 1)
+        step = max(to_nanoseconds(parse_days(value, "monitoring")), 1)
     except ParameterError as error:
         raise ParameterError(f'{error}; or "continuous"') from None
+    if step > min(horizons):
+        raise ParameterError(
+            f"monitoring={value!r} is longer than the shortest horizon, so the venue would never look; "
+            'shorten it, or give "continuous"'
+        )
+    return step
 
 
 def _paths(n_paths: Any) -> int:
@@ -107,8 +115,12 @@ def _paths(n_paths: Any) -> int:
 
 
 def _sides(value: Any) -> tuple[str, ...]:
-    sides = (value,) if isinstance(value, str) else tuple(value)
-    if not sides or len(set(sides)) != len(sides) or any(side not in SIDES for side in sides):
+    try:
+        sides = (value,) if isinstance(value, str) else tuple(value)
+        fine = 0 < len(sides) == len(set(sides)) and set(sides) <= set(SIDES)
+    except TypeError:
+        fine = False
+    if not fine:
         raise ParameterError(f'side={value!r} is not allowed; give "long", "short" or a list of both, each once')
     return sides
 
@@ -218,9 +230,11 @@ def sweep(
     venues, has_venues = _named("venue", venue, Venue, lambda v: v.id)
     if premium is not None and not isinstance(premium, OUPremium):
         raise ParameterError(f"premium={premium!r} is not an OUPremium; give one or None")
-    notionals = _numbers("notional", notional, "(quote currency)", 0, 1e15)
+    notionals = _numbers("notional", notional, "(quote currency)", 1e-9, 1e15)
     has_notionals = np.ndim(notional) > 0
-    entry = float(_numbers("price", price, "(quote per base)", 0, 1e12)[0])
+    if np.ndim(price) > 0:
+        raise ParameterError(f"price={price!r} is a list; give one entry price (quote per base) and call once for each")
+    entry = float(_numbers("price", price, "(quote per base)", 1e-12, 1e12)[0])
     grid = Grid(
         _numbers("leverage", leverage, "(notional over margin)", 0, 1000),
         _numbers("stop", stop, "(fraction of the entry price)", 0, np.inf, allow_inf=True),
@@ -232,7 +246,7 @@ def sweep(
             f"stop={worst:g} would put a long's stop at or below a price of 0; give stops in (0, 1) or inf"
         )
     horizons, has_horizons = _horizons(horizon)
-    checks = _monitoring(monitoring)
+    checks = _monitoring(monitoring, horizons)
     if gap_rule not in ("liquidation", "stop"):
         raise ParameterError(f'gap_rule={gap_rule!r} is not allowed; give "liquidation" or "stop"')
     n_paths = _paths(n_paths)
@@ -395,7 +409,7 @@ def first_passage(
     if np.any(ratios == 1.0):
         raise ParameterError("levels=1 is the start itself; give ratios below or above 1")
     horizons, has_horizons = _horizons(horizon)
-    checks = _monitoring(monitoring)
+    checks = _monitoring(monitoring, horizons)
     n_paths = _paths(n_paths)
     threads = check_threads(threads)
     key = seed_key(seed)

@@ -190,7 +190,11 @@ def _arrays(
 
 
 def _lines(venue: Venue, notional: float, price: float, side: str) -> list[tuple[float, float]]:
-    alpha, beta = venue.maintenance_lines(notional, price, side)
+    try:
+        alpha, beta = venue.maintenance_lines(notional, price, side)
+    except ParameterError as error:
+        text = str(error) if venue.id in str(error) else f"{venue.label}: {error}"
+        raise type(error)(f"cannot simulate {text}") from None
     if len(alpha) > _MOST_LINES:
         raise MarginRuleError(
             f"the requirement of {venue.label} has {len(alpha)} pieces, more than the {_MOST_LINES} that can be "

@@ -68,19 +68,19 @@ class _Work:
             self.batch = int(min(max(ideal, _SMALLEST_BATCH), _LARGEST_BATCH))
 
 
-def _worker(task: Pass, work: _Work, stop: threading.Event, report: Callable[[int], Any]) -> Totals:
+def _worker(task: Pass, work: _Work, stop: np.ndarray, report: Callable[[int], Any]) -> Totals:
     kernel = task.kernel()
     totals = Totals(kernel.tally_shape())
     tally = np.zeros(kernel.tally_shape(), dtype=np.int64)
-    while not stop.is_set():
+    while not stop[0]:
         first, count = work.take()
         if count == 0:
             break
         begun = time.perf_counter()
-        fits = kernel.run(first, count, tally)
+        fits = kernel.run(first, count, tally, stop)
         work.timed(count, time.perf_counter() - begun)
         if not fits:
-            stop.set()
+            stop[0] = 1
             raise ParameterError(
                 f"a path among {first}..{first + count - 1} gained or paid more than 16384 times the entry notional, "
                 "beyond what the sums can hold; lower the volatility, the jump sizes or the horizon"
@@ -96,6 +96,8 @@ def run_passes(
 ) -> list[Totals]:
     """Run every pass over paths ``0 .. n_paths - 1``.
 
+    The calling thread only waits, so that an interrupt reaches it at once; it then stops the kernels.
+
     Parameters
     ----------
     passes : sequence of Pass
@@ -110,23 +112,20 @@ def run_passes(
         In the order of ``passes``.
     """
     results = []
-    for task in passes:
-        stop = threading.Event()
-        n_threads = max(1, min(threads, n_paths // _SMALLEST_BATCH))
-        work = _Work(n_paths, n_threads)
-        if n_threads == 1:
-            results.append(_worker(task, work, stop, report))
-            continue
-        with ThreadPoolExecutor(n_threads, thread_name_prefix="liqsim") as pool:
-            waiting = {pool.submit(_worker, task, work, stop, report) for _ in range(n_threads)}
-            parts = []
-            try:
+    stop = np.zeros(1, dtype=np.int32)
+    with ThreadPoolExecutor(threads, thread_name_prefix="liqsim") as pool:
+        try:
+            for task in passes:
+                n_threads = max(1, min(threads, n_paths // _SMALLEST_BATCH))
+                work = _Work(n_paths, n_threads)
+                waiting = {pool.submit(_worker, task, work, stop, report) for _ in range(n_threads)}
+                parts = []
                 while waiting:
                     done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
                     parts += [future.result() for future in done]
-            finally:
-                stop.set()
-        for part in parts[1:]:
-            parts[0].merge(part)
-        results.append(parts[0])
+                for part in parts[1:]:
+                    parts[0].merge(part)
+                results.append(parts[0])
+        finally:
+            stop[0] = 1
     return results

@@ -59,9 +59,9 @@ class Moments:
         return self.total / n
 
     def standard_error(self, n: int) -> np.ndarray:
-        """Standard error of the mean; nan for a single path."""
+        """Standard error of the mean; inf for a single path, which says nothing of its spread."""
         if n < 2:
-            return np.full_like(self.total, np.nan)
+            return np.full_like(self.total, np.inf)
         variance = np.maximum(self.squares / n - (self.total / n) ** 2, 0.0)
         return np.sqrt(variance / (n - 1))
 

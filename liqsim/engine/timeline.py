@@ -17,7 +17,7 @@ from liqsim.errors import ParameterError
 __all__ = ["Timeline", "build_timelines", "to_nanoseconds"]
 
 _NANOSECONDS_PER_DAY = 86_400_000_000_000
-_MOST_INTERVALS = 2**28 - 1  # what the random-number counter can tell apart
+_MOST_INTERVALS = 2**24  # 5-second checks over two and a half years; 2**28 is what the counter can tell apart
 
 
 def to_nanoseconds(days: float) -> int:

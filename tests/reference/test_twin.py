@@ -55,7 +55,7 @@ def test_kernel_equals_twin_on_every_path_and_cell(name):
     seen = set()
     for number in [*range(40), 2**33 + 7]:
         tally = np.zeros(kernel.tally_shape(), dtype=np.int64)
-        assert kernel.run(number, 1, tally)
+        assert kernel.run(number, 1, tally, np.zeros(1, dtype=np.int32))
         totals = Totals(tally.shape)
         totals.add(tally)
         sums = cell_sums(totals, task.margin, task.entry_fee)

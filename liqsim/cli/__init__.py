@@ -1,0 +1,35 @@
+"""Command line: ``liqsim demo | calibrate | venues | price | sweep | report``."""
+
+from __future__ import annotations
+
+import click
+
+from liqsim._version import __version__
+from liqsim.cli.base import Commands
+from liqsim.cli.market import calibrate
+from liqsim.cli.rules import price, venues
+from liqsim.cli.runs import demo, report, sweep
+
+__all__ = ["main"]
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 2 usage, 3 data, 4 interrupted.",
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def main() -> None:
+    """Monte Carlo liquidation risk of leveraged crypto positions under each venue's own rules.
+
+    \b
+    New here? In this order:
+      liqsim demo                     real BTC returns to a liquidation grid, in under a minute
+      liqsim venues                   whose rules are shipped, and of when
+      liqsim price bitmex-xbtusd --entry 60000 --leverage 10 --notional 100000
+      liqsim sweep my-grid.toml       your own grid; liqsim sweep --help shows such a file
+    """
+
+
+for _command in (demo, calibrate, venues, price, sweep, report):
+    main.add_command(_command)
