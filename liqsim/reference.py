@@ -7,6 +7,7 @@ levels in common. Tests hold the two together path by path.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -94,21 +95,24 @@ def simulate_path(task: Pass, path: int) -> Path:
     def draw(interval: int, purpose: int, index: int) -> tuple[int, int, int, int]:
         return philox4x32((index, interval | purpose << 28, *words), key)
 
-    def waiting_time(w: tuple[int, int, int, int]) -> float:
-        return -math.log(_uniform(w[0] << 20 | w[1] & 0xFFFFF, 52)) * law["mean_gap"]
+    def two_exponentials(w: tuple[int, int, int, int]) -> tuple[float, float]:
+        total = -math.log(_uniform(w[0], 32) * _uniform(w[1], 32))
+        first = total * _uniform(w[2], 32)
+        return first, total - first
 
     sigma, drift = law["sigma"], law["log_drift"]
     x, cost, rate, premium = 0.0, 0.0, rules["first_rate"], law["premium_start"]
-    next_jump = waiting_time(draw(0, _JUMP, _MASK)) if law["jump_law"] else math.inf
+    next_jump = two_exponentials(draw(0, _JUMP, _MASK))[0] * law["mean_gap"] if law["jump_law"] else math.inf
     events: list[Segment | Instant] = []
     instants = arrays["instant"].tolist()
-    for k, (t, end) in enumerate(zip(instants[:-1], instants[1:], strict=True)):
+    for k, (t, end) in enumerate(itertools.pairwise(instants)):
         if k > 0 and arrays["pays"][k - 1]:
             events.append(Instant("payment", t, x, cost))
         index, shift, known = 0, 0.0, 0.0
         while True:
             w = draw(k, _SEGMENT, index)
-            radius = math.sqrt(-2.0 * math.log(_uniform(w[2] << 12 | w[1] >> 20, 44)))
+            radial, bridge = two_exponentials(w)
+            radius = math.sqrt(2.0 * radial)
             theta = _uniform(w[3] & 0x1FFFFFFF, 29) * math.pi / 4
             z1, z2 = radius * math.sin(theta), radius * math.cos(theta)
             if w[3] & 0x20000000:
@@ -117,8 +121,7 @@ def simulate_path(task: Pass, path: int) -> Path:
             z2 = -z2 if w[3] & 0x80000000 else z2
             dt = min(next_jump, end) - t
             y = x + drift * dt + sigma * math.sqrt(dt) * z1
-            u = _uniform(w[0] << 20 | w[1] & 0xFFFFF, 52)
-            half = math.sqrt((y - x) ** 2 - 2.0 * sigma**2 * dt * math.log(u))
+            half = math.sqrt((y - x) ** 2 + 2.0 * sigma**2 * dt * bridge)
             events.append(Segment(t, x, dt, y, 0.5 * (x + y - half), 0.5 * (x + y + half), cost))
             if law["correlation"] and dt > 0:
                 xi, reversion = law["premium_vol"] * math.sqrt(2 * law["reversion"]), law["reversion"]
@@ -135,14 +138,13 @@ def simulate_path(task: Pass, path: int) -> Path:
                 break
             t = next_jump
             w = draw(k, _JUMP, index)
+            wait, size = two_exponentials(w)
             if law["jump_law"] == 1:
                 size = law["jump_mean"] + law["jump_std"] * z2
             else:
-                u = _uniform(w[2] << 20 | (w[1] >> 20) << 8 | w[3] & 0xFF, 52)
-                p = law["p_up"]
-                size = -math.log(u / p) * law["mean_up"] if u < p else math.log((1 - u) / (1 - p)) * law["mean_down"]
+                size *= law["mean_up"] if _uniform(w[3], 32) < law["p_up"] else -law["mean_down"]
             x = y + size
-            next_jump = t + waiting_time(w)
+            next_jump = t + wait * law["mean_gap"]
             events.append(Instant("jump", t, x, cost))
             index += 1
         if arrays["checks"][k]:

@@ -214,7 +214,7 @@ def sweep(
     price on a continuous crossing and at the landing price of a jump. A liquidated position loses its margin;
     what is left of it is ``engine_kept``, a loss beyond it ``shortfall``. Funding is paid by whoever is open at the
     stamp, a stamp at the horizon included. A position open at the horizon is closed there at the taker fee.
-    Long and short cells each have their exact law, but not their joint law: minima and maxima share a uniform.
+    Long and short cells each have their exact law, but not their joint law: minima and maxima share a random number.
 
     Examples
     --------

@@ -22,7 +22,7 @@ cdef struct Law:
     double log_drift, sigma, mean_gap
     int jump_law
     double jump_mean, jump_std
-    double p_up, inverse_p_up, inverse_p_down, mean_up, mean_down
+    double p_up, mean_up, mean_down
     double premium_start, premium_mean, reversion, premium_vol, correlation
 
 cdef struct Rules:
@@ -50,7 +50,8 @@ cdef struct Block:
     double premium[LANES]
     double cost[LANES]
     double rate[LANES]
-    double normal[LANES]             # left over from the last segment, for the premium
+    double last_r2[LANES]            # the same once the interval is over, for the premium
+    double last_c2[LANES]
     double premium_shift[LANES]      # mean of the premium's innovation given the price's increments
     double premium_known[LANES]      # and the variance that they explain
     int32_t row[2][LANES]
@@ -68,12 +69,14 @@ cdef struct Block:
     double p_jump[LANES]
     double p_low[LANES]
     double p_high[LANES]
-    double z1[LANES]
-    double z2[LANES]
+    double p_r2[LANES]               # the second normal of the lane's last segment so far: sqrt(r2) c2
+    double p_c2[LANES]
+    double r2[LANES]                 # two normals, sqrt(r2) c1 and sqrt(r2) c2
+    double c1[LANES]
+    double c2[LANES]
+    double bridge[LANES]             # exponential that draws the segment's extremes
     double y[LANES]
     double dt[LANES]
-    double low[LANES]
-    double high[LANES]
     uint64_t code[LANES]
     uint64_t w0[LANES]
     uint64_t w1[LANES]
@@ -81,10 +84,6 @@ cdef struct Block:
     uint64_t w3[LANES]
     int32_t jumped[LANES]
     int32_t hit[LANES]
-    int32_t j_lane[LANES]
-    double j_y[LANES]
-    double j_t[LANES]
-    double j_z[LANES]
     # records
     int32_t r_kind[BUFFER]
     int64_t r_cell[BUFFER]

@@ -10,10 +10,11 @@
 # One pass serves the grid: rows are leverages from the highest down, columns stops from the nearest out. Open cells
 # are always the rectangle {rows >= row} x {columns >= col}; a crossing books one record at its corner and prefix sums
 # over the grid (liqsim.engine.tally) recover every cell. Shorts use the maxima of the same path. Minimum and maximum
-# come from the same uniform: each has its exact law, and no cell looks at both.
+# come from the same exponential: each has its exact law, and no cell looks at both.
 #
-# In interval k all lanes advance to the end of the interval or to their next jump, whichever comes first; those that
-# jumped are packed together and go again until none is left. Records are buffered and booked many at a time.
+# In interval k all lanes advance to the end of the interval or to their next jump, whichever comes first, and go again
+# until no lane has jumped. Lanes that have arrived stay where they are, by segments of no length; once a quarter of the
+# lanes only waits, the others are packed together. Records are buffered and booked many at a time.
 #
 # Sums are integers: a quantity v is booked as rint(v 2**32) and v**2 as rint(v**2 2**16) and rint(rest 2**58), so the
 # tally is exact and does not depend on the order of paths, batches or threads.
@@ -23,13 +24,14 @@
 # E[time | crossed] = a sqrt(dt)/sigma * mills((a + c)/(sigma sqrt(dt))), by convolving the first-passage density with
 # the Gaussian kernel (both have Laplace transforms exp(-d sqrt(2 s))/sqrt(2 s) up to a factor). Unbiased, less noise.
 
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from liqsim._core.block cimport FIELDS, LANES, NO_JUMPS, SURVIVED, Block, Law, Rules
-from liqsim._core.dynamics cimport advance, draw, inform_premium, jump, move_premium, normals
-from liqsim._core.philox cimport JUMP, SEGMENT, philox, uniform52
+from liqsim._core.dynamics cimport advance, bridge_half, draw, inform_premium, jump, move_premium, normals, two_exponentials
+from liqsim._core.philox cimport JUMP, SEGMENT, philox, uniform32
 from liqsim._core.rules cimport cross, land, never, pay_funding, set_levels
 from liqsim._core.tally cimport book, record
 from liqsim._core.vmath cimport mills, octant_cos, octant_sin, vexp, vlog
@@ -57,11 +59,46 @@ cdef int pack_open(Block *b, const Rules *rules) noexcept nogil:
     return n
 
 
+cdef void put_back(Block *b, int m, bint packed) noexcept nogil:
+    # What the m lanes under way have come to.
+    cdef int n, i
+    if not packed:
+        memcpy(b.x, b.y, m * sizeof(double))
+        memcpy(b.next_jump, b.p_jump, m * sizeof(double))
+        memcpy(b.last_r2, b.p_r2, m * sizeof(double))
+        memcpy(b.last_c2, b.p_c2, m * sizeof(double))
+        return
+    for n in range(m):
+        i = b.lane[n]
+        b.x[i] = b.y[n]
+        b.next_jump[i] = b.p_jump[n]
+        b.last_r2[i] = b.p_r2[n]
+        b.last_c2[i] = b.p_c2[n]
+
+
+cdef void pack_jumped(Block *b, int n_jumped) noexcept nogil:
+    # Keep only the lanes that have jumped under way: the others have reached the interval's end.
+    cdef int n, i
+    for n in range(n_jumped):
+        i = b.jumped[n]
+        b.lane[n] = b.lane[i]
+        b.p_path[n] = b.p_path[i]
+        b.p_t[n] = b.p_t[i]
+        b.p_jump[n] = b.p_jump[i]
+        b.p_low[n] = b.p_low[i]
+        b.p_high[n] = b.p_high[i]
+        b.p_r2[n] = b.p_r2[i]
+        b.p_c2[n] = b.p_c2[i]
+        b.y[n] = b.y[i]
+        b.code[n] = 1
+
+
 cdef void run_interval(Block *b, const Law *law, const Rules *rules, int64_t *tally, int k, int horizon) noexcept nogil:
     cdef double start = rules.instant[k]
     cdef double end = rules.instant[k + 1]
-    cdef double e
+    cdef double e, half
     cdef int i, n, m, side, n_jumped, n_hit, index
+    cdef bint packed
     cdef bint informs = law.correlation != 0.0
     for side in range(2):
         if not rules.has_side[side]:
@@ -85,14 +122,14 @@ cdef void run_interval(Block *b, const Law *law, const Rules *rules, int64_t *ta
     memcpy(b.p_path, b.path, m * sizeof(uint64_t))
     memcpy(b.p_x, b.x, m * sizeof(double))
     memcpy(b.p_jump, b.next_jump, m * sizeof(double))
+    memcpy(b.p_low, b.nearest[0], m * sizeof(double))
+    memcpy(b.p_high, b.nearest[1], m * sizeof(double))
     for n in range(m):
         b.lane[n] = n
         b.p_t[n] = start
+    packed = False
     index = 0
-    while m > 0:
-        for n in range(m):
-            b.p_low[n] = b.nearest[0][b.lane[n]]
-            b.p_high[n] = b.nearest[1][b.lane[n]]
+    while True:
         draw(b, rules, m, b.p_path, k, SEGMENT, index)
         advance(b, law, m, end, rules.continuous)
         n_jumped = 0
@@ -104,45 +141,41 @@ cdef void run_interval(Block *b, const Law *law, const Rules *rules, int64_t *ta
             n_hit += b.code[n] > 1
         for i in range(n_hit):
             n = b.hit[i]
+            half = bridge_half(b, law, n)
             if b.code[n] & 2:
-                cross(b, law, rules, tally, horizon, 0, b.lane[n], b.low[n], b.p_x[n], b.y[n], b.p_t[n], b.dt[n])
+                cross(b, law, rules, tally, horizon, 0, b.lane[n], 0.5 * (b.p_x[n] + b.y[n] - half), b.p_x[n], b.y[n],
+                      b.p_t[n], b.dt[n])
+                b.p_low[n] = b.nearest[0][b.lane[n]]
             if b.code[n] & 4:
-                cross(b, law, rules, tally, horizon, 1, b.lane[n], b.high[n], b.p_x[n], b.y[n], b.p_t[n], b.dt[n])
+                cross(b, law, rules, tally, horizon, 1, b.lane[n], 0.5 * (b.p_x[n] + b.y[n] + half), b.p_x[n], b.y[n],
+                      b.p_t[n], b.dt[n])
+                b.p_high[n] = b.nearest[1][b.lane[n]]
         if informs:
             inform_premium(b, law, m, end)
-        if index == 0:
-            memcpy(b.x, b.y, m * sizeof(double))
-            memcpy(b.normal, b.z2, m * sizeof(double))
-        else:
-            for n in range(m):
-                b.x[b.lane[n]] = b.y[n]
-                b.normal[b.lane[n]] = b.z2[n]
-
-        m = n_jumped
-        for n in range(m):
-            i = b.jumped[n]
-            b.j_lane[n] = b.lane[i]
-            b.j_y[n] = b.y[i]
-            b.j_t[n] = b.p_jump[i]
-            b.j_z[n] = b.z2[i]
-            b.p_path[n] = b.p_path[i]
-            b.p_t[n] = b.p_jump[i]
+        if n_jumped == 0:
+            break
+        if 4 * n_jumped < 3 * m:
+            put_back(b, m, packed)
+            pack_jumped(b, n_jumped)
+            packed = True
+            m = n_jumped
         draw(b, rules, m, b.p_path, k, JUMP, index)
-        jump(b, law, m)
-        for n in range(m):
-            i = b.j_lane[n]
-            b.lane[n] = i
-            b.p_x[n] = b.j_y[n]
-            b.p_jump[n] = b.j_t[n]
-            b.next_jump[i] = b.j_t[n]
+        jump(b, law, m, end)
         if rules.continuous:
+            n_hit = 0
             for n in range(m):
-                i = b.lane[n]
-                if b.p_x[n] <= b.nearest[0][i]:
-                    land(b, law, rules, tally, horizon, 0, i, b.p_x[n], b.p_t[n])
-                if b.p_x[n] >= b.nearest[1][i]:
-                    land(b, law, rules, tally, horizon, 1, i, b.p_x[n], b.p_t[n])
+                b.hit[n_hit] = n
+                n_hit += b.code[n] & 1
+            for i in range(n_hit):
+                n = b.hit[i]
+                if b.p_x[n] <= b.p_low[n]:
+                    land(b, law, rules, tally, horizon, 0, b.lane[n], b.p_x[n], b.p_t[n])
+                    b.p_low[n] = b.nearest[0][b.lane[n]]
+                if b.p_x[n] >= b.p_high[n]:
+                    land(b, law, rules, tally, horizon, 1, b.lane[n], b.p_x[n], b.p_t[n])
+                    b.p_high[n] = b.nearest[1][b.lane[n]]
         index += 1
+    put_back(b, m, packed)
 
     if rules.checks[k]:
         for i in range(b.n):
@@ -179,7 +212,7 @@ cdef void run_block(Block *b, const Law *law, const Rules *rules, int64_t *tally
     if law.jump_law != NO_JUMPS:
         draw(b, rules, n, b.path, 0, JUMP, 0xffffffffULL)
         for i in range(n):
-            b.next_jump[i] = -vlog(uniform52(b.w0[i], b.w1[i] & 0xfffff)) * law.mean_gap
+            b.next_jump[i] = two_exponentials(b, i) * uniform32(b.w2[i]) * law.mean_gap
     for k in range(rules.n_intervals):
         if stop[0]:
             return
@@ -225,8 +258,6 @@ cdef class Kernel:
         self.law.jump_mean = law["jump_mean"]
         self.law.jump_std = law["jump_std"]
         self.law.p_up = law["p_up"]
-        self.law.inverse_p_up = 1.0 / self.law.p_up if self.law.p_up > 0 else 1.0
-        self.law.inverse_p_down = 1.0 / (1.0 - self.law.p_up) if self.law.p_up < 1 else 1.0
         self.law.mean_up = law["mean_up"]
         self.law.mean_down = law["mean_down"]
         self.law.premium_start = law["premium_start"]
@@ -294,7 +325,7 @@ cdef class Kernel:
 
 
 def random_numbers(int64_t n_blocks, int n_intervals):
-    """Draw what every path-interval needs at least, two normals and a log, and nothing else: the benchmarks' floor."""
+    """Draw what every path-interval needs at least, two normals and an exponential, and nothing else: the benchmarks' floor."""
     cdef Block *b = <Block *> calloc(1, sizeof(Block))
     cdef Rules rules
     cdef int64_t block
@@ -312,9 +343,8 @@ def random_numbers(int64_t n_blocks, int n_intervals):
                 draw(b, &rules, LANES, b.path, k, SEGMENT, 0)
                 normals(b, LANES)
                 for n in range(LANES):
-                    b.low[n] = vlog(uniform52(b.w0[n], b.w1[n] & 0xfffff))
-                for n in range(LANES):
-                    b.y[n] += b.z1[n] + b.z2[n] + b.low[n]
+                    b.w[n] = sqrt(b.r2[n])
+                    b.y[n] += b.w[n] * b.c1[n] + b.w[n] * b.c2[n] + b.bridge[n]
         for n in range(LANES):
             total += b.y[n]
         free(b)

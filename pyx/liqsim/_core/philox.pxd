@@ -41,11 +41,8 @@ cdef inline Words philox(uint64_t c0, uint64_t c1, uint64_t c2, uint64_t c3,
 
 # Uniforms in (0, 1), symmetric about 1/2 and never 0 or 1: (k + 1/2) / 2**bits, exact in double precision.
 
-cdef inline double uniform52(uint64_t high32, uint64_t low20) noexcept nogil:
-    return double_of(0x3ff0000000000000ULL | (high32 << 20) | low20) - 0.99999999999999988898    # 1 - 2**-53
-
-cdef inline double uniform44(uint64_t high32, uint64_t low12) noexcept nogil:
-    return double_of(0x3ff0000000000000ULL | (high32 << 20) | (low12 << 8)) - 0.99999999999997157829    # 1 - 2**-45
+cdef inline double uniform32(uint64_t bits) noexcept nogil:
+    return double_of(0x3ff0000000000000ULL | (bits << 20)) - 0.99999999988358467817    # 1 - 2**-33
 
 cdef inline double uniform29(uint64_t bits) noexcept nogil:
     return double_of(0x3ff0000000000000ULL | (bits << 23)) - 0.99999999906867742538    # 1 - 2**-30
