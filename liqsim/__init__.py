@@ -1,5 +1,8 @@
 """Monte Carlo liquidation risk of leveraged crypto positions under each venue's own rules."""
 
+import importlib
+from typing import Any
+
 from liqsim import analytic, calibrate, presets
 from liqsim._version import __version__
 from liqsim.errors import (
@@ -38,6 +41,14 @@ __all__ = [
     "liquidation_price",
     "list_venues",
     "load_venue",
+    "plot",
     "presets",
+    "report",
     "sweep",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("plot", "report"):  # they bring matplotlib and jinja2, which a batch run does not need
+        return importlib.import_module(f"liqsim.{name}")
+    raise AttributeError(f"module 'liqsim' has no attribute {name!r}")

@@ -57,7 +57,7 @@ def parse_days(value: Duration, name: str = "horizon") -> float:
     if isinstance(value, np.timedelta64):
         if np.isnat(value) or np.datetime_data(value.dtype)[0] in ("Y", "M", "generic"):
             raise ParameterError(f"{name}={value!r} is not a fixed length of time; {hint}")
-        days = value / np.timedelta64(_NANOSECONDS_PER_DAY, "ns")
+        days = float(value / np.timedelta64(_NANOSECONDS_PER_DAY, "ns"))
     elif isinstance(value, _dt.timedelta):
         days = value / _dt.timedelta(days=1)
     elif isinstance(value, str):
@@ -70,7 +70,6 @@ def parse_days(value: Duration, name: str = "horizon") -> float:
         days = float(match[1]) * _DAYS[unit]
     else:
         raise ParameterError(f"{name}={value!r} has no unit; {hint}")
-    days = float(days)
     if not (np.isfinite(days) and days > 0):
         raise ParameterError(f"{name}={value!r} is not positive; {hint}")
     if days > _LONGEST_DAYS:

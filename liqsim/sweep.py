@@ -232,9 +232,9 @@ def sweep(
         raise ParameterError(f"premium={premium!r} is not an OUPremium; give one or None")
     notionals = _numbers("notional", notional, "(quote currency)", 1e-9, 1e15)
     has_notionals = np.ndim(notional) > 0
+    entry = float(_numbers("price", price, "(quote per base)", 1e-12, 1e12)[0])
     if np.ndim(price) > 0:
         raise ParameterError(f"price={price!r} is a list; give one entry price (quote per base) and call once for each")
-    entry = float(_numbers("price", price, "(quote per base)", 1e-12, 1e12)[0])
     grid = Grid(
         _numbers("leverage", leverage, "(notional over margin)", 0, 1000),
         _numbers("stop", stop, "(fraction of the entry price)", 0, np.inf, allow_inf=True),
@@ -291,9 +291,8 @@ def sweep(
                 out[index, list(task.horizons)] = values[:, sides][:, :, rows][:, :, :, columns]
     estimates = {name: values.reshape(shape) for name, values in estimates.items()}
 
-    contract = next(iter(venues.values())).contract
-    currencies = {(v.contract.quote, v.contract.settlement) for v in venues.values()}
-    settlement = contract.settlement if len(currencies) == 1 else "settlement currency"
+    quotes = dict.fromkeys(v.contract.quote for v in venues.values())
+    settlements = dict.fromkeys(v.contract.settlement for v in venues.values())
     inputs = {
         "model": {name: m.to_dict() for name, m in models.items()},
         "venue": {name: {**v.to_dict(), "hash": v.hash} for name, v in venues.items()},
@@ -314,7 +313,7 @@ def sweep(
         _entry_prices(venues, notionals, entry, grid),
         axes,
         set(inputs["axes"]),
-        (contract.quote, settlement),
+        ("/".join(quotes), "/".join(settlements)),
         n_paths,
         provenance("sweep", inputs, seed, n_paths, seconds),
     )

@@ -190,11 +190,7 @@ def _arrays(
 
 
 def _lines(venue: Venue, notional: float, price: float, side: str) -> list[tuple[float, float]]:
-    try:
-        alpha, beta = venue.maintenance_lines(notional, price, side)
-    except ParameterError as error:
-        text = str(error) if venue.id in str(error) else f"{venue.label}: {error}"
-        raise type(error)(f"cannot simulate {text}") from None
+    alpha, beta = venue.maintenance_lines(notional, price, side)
     if len(alpha) > _MOST_LINES:
         raise MarginRuleError(
             f"the requirement of {venue.label} has {len(alpha)} pieces, more than the {_MOST_LINES} that can be "
@@ -229,8 +225,13 @@ def sweep_pass(
         if side not in grid.sides:
             lines.append([(0.0, 0.0)])
             continue
-        venue.check(grid.leverage, notional, price, side=side)
-        lines.append(_lines(venue, notional, price, side))
+        try:
+            venue.check(grid.leverage, notional, price, side=side)
+            lines.append(_lines(venue, notional, price, side))
+        except ParameterError as error:
+            if venue.id in str(error):
+                raise
+            raise type(error)(f"{venue.label} cannot be simulated: {error}") from None
         required = max(alpha + beta for alpha, beta in lines[-1])
         if required >= margin[0]:
             worst = 1.0 / margin[0]

@@ -27,7 +27,6 @@ __all__ = [
     "stop_text",
     "title_of",
     "variable",
-    "wilson_interval",
 ]
 
 SHORT_NAMES = {
@@ -169,20 +168,3 @@ def horizon_text(horizon: Any) -> str:
         days = hours / 24
         return f"{days:g} day{'' if days == 1 else 's'}"
     return f"{hours:g} hour{'' if hours == 1 else 's'}"
-
-
-def wilson_interval(p: np.ndarray, n: int, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson score interval of a proportion ``p`` of ``n`` independent paths.
-
-    Notes
-    -----
-    Unlike ``p +- z se`` it stays inside [0, 1] and does not shrink to nothing at its ends.
-
-    References
-    ----------
-    .. [1] E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference, Journal of the
-       American Statistical Association 22.
-    """
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4.0 * n * n))
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)

@@ -24,8 +24,8 @@ from liqsim.plot._data import (
     stop_text,
     title_of,
     variable,
-    wilson_interval,
 )
+from liqsim.stats import wilson_interval
 
 __all__ = ["Cliff", "CliffLine", "cliff"]
 

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 import liqsim as lq
 from liqsim import plot
-from liqsim.plot._data import percent, plane, wilson_interval
+from liqsim.plot._data import percent, plane
+from liqsim.stats import wilson_interval
 
 INF = float("inf")
 

@@ -45,7 +45,6 @@ PARTS = {  # part of the package: the other parts that it may import
 }
 MAY_IMPORT_XARRAY = {"results", "sweep", "plot", "report", "demo", "cli"}
 LONGEST_FILE = 600
-TOO_LONG = pytest.mark.xfail(reason="the kernel waits to be split", strict=True)
 
 
 def module_name(path):
@@ -134,8 +133,7 @@ def sources():
     for root in (PACKAGE, REPOSITORY / "pyx"):
         for path in sorted(root.rglob("*.p*")):
             if path.suffix in (".py", ".pyi", ".pyx", ".pxd"):
-                marks = TOO_LONG if path.name == "kernel.pyx" else ()
-                yield pytest.param(path, marks=marks, id=str(path.relative_to(root.parent)))
+                yield pytest.param(path, id=str(path.relative_to(root.parent)))
 
 
 @pytest.mark.parametrize("path", list(sources()))

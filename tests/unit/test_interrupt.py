@@ -52,7 +52,6 @@ def test_interrupt(threads, progress):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
-@pytest.mark.xfail(reason="the first batch has at least 1024 paths, however long each of them takes", strict=True)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_interrupt_of_long_paths(threads):
     assert seconds_to_stop(2.0, threads, monitoring="15s") < WITHIN
