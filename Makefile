@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS ?= report,test
 SOURCES := setup.py pyproject.toml $(wildcard pyx/liqsim/_core/*)
 
-.PHONY: help demo test check lab bench lint clean
+.PHONY: help demo figures test check lab bench lint clean
 
 help:
 	@echo "make demo   fit real BTC returns, sweep venues, write out/demo/ (report.html first)"
@@ -28,6 +28,10 @@ $(VENV)/.lint: $(VENV)/.built
 
 demo: $(VENV)/.built
 	$(BIN)/liqsim demo --out out/demo
+
+figures: demo
+	cp out/demo/p_liquidation_binance_usdm_btcusdt_long.png docs/img/heatmap.png
+	cp out/demo/cliff.png out/demo/returns.png docs/img/
 
 test: $(VENV)/.built
 	$(BIN)/python -m pytest -m "not slow"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -132,7 +133,15 @@ def _progress(show: bool, total: int, unit: str = "path") -> Iterator[Callable[[
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, unit=unit, unit_scale=True, desc="simulating", smoothing=0.1) as bar:
+    is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    with tqdm(
+        total=total,
+        unit=unit,
+        unit_scale=True,
+        desc="simulating",
+        smoothing=0.1,
+        mininterval=0.1 if is_watched else 5.0,
+    ) as bar:
         yield bar.update
 
 
