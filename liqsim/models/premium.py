@@ -37,7 +37,7 @@ class OUPremium:
     Examples
     --------
     >>> round(OUPremium(mean=1e-4, half_life="8h", vol=3e-4).mean_reversion, 3)
-    759.003
+    758.996
     """
 
     mean: float
