@@ -50,7 +50,9 @@ lab: $(VENV)/.built
 	$(BIN)/jupyter lab notebooks
 
 bench: $(VENV)/.built
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/compare.py --out out/bench
 
 clean:
 	rm -rf build out $(VENV) *.egg-info

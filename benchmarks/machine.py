@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -61,14 +62,19 @@ def _flags() -> dict[str, str]:
     return {level: " ".join([*values["STRICT"], *extra]) for level, extra in values["LEVELS"].items()}
 
 
-def _kernel() -> dict[str, str]:
-    """Compiler that built the kernel in use, and a hash that tells builds apart."""
-    content = Path(str(kernel_module().__file__)).read_bytes()
-    made = re.findall(rb"(?:GCC: |clang version )[^\0\n]{3,80}", content)
-    return {
-        "built_by": made[0].decode(errors="replace") if made else "unknown",
-        "sha256": hashlib.sha256(content).hexdigest()[:12],
-    }
+def kernels() -> dict[str, str]:
+    """A hash of each level's kernel on disk, all of them loaded first: tells builds apart."""
+    found = {}
+    for level in available_levels():
+        file = importlib.import_module(f"liqsim._core.kernel_{level}").__file__
+        found[level] = hashlib.sha256(Path(str(file)).read_bytes()).hexdigest()[:12]
+    return found
+
+
+def _built_by() -> str:
+    """Compiler that built the kernel in use."""
+    made = re.findall(rb"(?:GCC: |clang version )[^\0\n]{3,80}", Path(str(kernel_module().__file__)).read_bytes())
+    return made[0].decode(errors="replace") if made else "an unknown compiler"
 
 
 def _version(name: str) -> str:
@@ -87,7 +93,8 @@ def describe() -> dict[str, Any]:
         "instruction_sets": list(available_levels()),
         "compiler": _compiler(),
         "flags": _flags(),
-        "kernel": _kernel(),
+        "built_by": _built_by(),
+        "kernels": kernels(),
         "python": platform.python_version(),
         "liqsim": lq.__version__,
         **{name: _version(name) for name in LIBRARIES},
@@ -101,6 +108,6 @@ def as_lines(machine: dict[str, Any]) -> list[str]:
     return [
         f"- {machine['processor']}, {machine['cores']} cores, {machine['system']}; instruction sets "
         f"{', '.join(machine['instruction_sets'])}",
-        f"- {machine['compiler']}; kernel built by {machine['kernel']['built_by']} with `{flags}`",
+        f"- {machine['compiler']}; kernel built by {machine['built_by']} with `{flags}`",
         f"- Python {machine['python']}, liqsim {machine['liqsim']}, {libraries}",
     ]
