@@ -20,7 +20,7 @@ STRICT = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "
 LEVELS = {
     "base": [],
     "v3": ["-march=x86-64-v3"],
-    "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    "v4": ["-march=x86-64-v4", "-mtune=icelake-server", "-mprefer-vector-width=512"],
 }
 SANITIZE = os.environ.get("LIQSIM_SANITIZE", "")
 
