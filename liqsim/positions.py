@@ -21,7 +21,7 @@ from liqsim.errors import ParameterError
 from liqsim.venues.contract import FloatArray, side_sign
 from liqsim.venues.margin import Pieces, Terms
 from liqsim.venues.schedules import FlatLeverage
-from liqsim.venues.venue import Venue, positive_array
+from liqsim.venues.venue import Venue, numeric_array, positive_array
 
 __all__ = ["bankruptcy_price", "initial_margin", "liquidation_price", "maintenance_margin", "unrealised_pnl"]
 
@@ -34,13 +34,7 @@ def _out(x: Any) -> Any:
 
 
 def _finite(name: str, value: ArrayLike, unit: str) -> FloatArray:
-    try:
-        x = np.asarray(value)
-        if x.dtype == bool or x.dtype.kind not in "iuf":
-            raise TypeError
-        x = x.astype(float)
-    except (TypeError, ValueError):
-        raise ParameterError(f"{name}={value!r} is not a number; give a finite number {unit}") from None
+    x = numeric_array(name, value, f"a finite number {unit}")
     if not np.all(np.isfinite(x)):
         raise ParameterError(f"{name}={value!r} is not finite; give a finite number {unit}")
     return x

@@ -127,7 +127,7 @@ def _sides(value: Any) -> tuple[str, ...]:
 
 
 @contextmanager
-def _progress(show: bool, total: int, unit: str = "path") -> Iterator[Callable[[int], Any]]:
+def _progress(show: bool, total: int) -> Iterator[Callable[[int], Any]]:
     if not show:
         yield lambda count: None
         return
@@ -136,7 +136,7 @@ def _progress(show: bool, total: int, unit: str = "path") -> Iterator[Callable[[
     is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
     with tqdm(
         total=total,
-        unit=unit,
+        unit="path",
         unit_scale=True,
         desc="simulating",
         smoothing=0.1,

@@ -95,7 +95,7 @@ class PremiumFunding(_Clock):
     Examples
     --------
     >>> rule = PremiumFunding(interval="8h", interest=1e-4, clamp=5e-4, cap=3.75e-3)
-    >>> rule.rate([0.0, 0.002, 0.02]).tolist()
+    >>> rule.rates([0.0, 0.002, 0.02]).tolist()
     [0.0001, 0.0015, 0.00375]
     """
 
@@ -135,10 +135,6 @@ class PremiumFunding(_Clock):
         if self.change_cap < math.inf:
             rate = np.clip(rate, last - self.change_cap, last + self.change_cap)
         return np.asarray(np.clip(rate, -self.cap, self.cap))
-
-    def rate(self, premium: ArrayLike, previous: ArrayLike = 0.0) -> FloatArray:
-        """Same as :meth:`rates`."""
-        return self.rates(premium, previous)
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as plain values, for provenance."""

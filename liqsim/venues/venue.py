@@ -22,7 +22,7 @@ from liqsim.venues.liquidation import Liquidation
 from liqsim.venues.margin import ChargedOn, MarginSchedule, Pieces, Terms
 from liqsim.venues.tiers import MarginalTiers
 
-__all__ = ["Source", "Venue", "positive_array"]
+__all__ = ["Source", "Venue", "numeric_array", "positive_array"]
 
 CONFIDENCE = {
     "D": "documented by the venue",
@@ -34,15 +34,20 @@ CONFIDENCE = {
 }
 
 
-def positive_array(name: str, value: ArrayLike, unit: str) -> FloatArray:
-    """Return ``value`` as a float array, or raise unless every entry is finite and above 0."""
+def numeric_array(name: str, value: ArrayLike, wanted: str) -> FloatArray:
+    """Return ``value`` as a float array, or raise saying what is ``wanted``."""
     try:
         x = np.asarray(value)
         if x.dtype == bool or x.dtype.kind not in "iuf":
             raise TypeError
-        x = x.astype(float)
+        return x.astype(float)
     except (TypeError, ValueError):
-        raise ParameterError(f"{name}={value!r} is not a number; give a finite number above 0 {unit}") from None
+        raise ParameterError(f"{name}={value!r} is not a number; give {wanted}") from None
+
+
+def positive_array(name: str, value: ArrayLike, unit: str) -> FloatArray:
+    """Return ``value`` as a float array, or raise unless every entry is finite and above 0."""
+    x = numeric_array(name, value, f"a finite number above 0 {unit}")
     bad = ~(np.isfinite(x) & (x > 0.0))
     if bad.any():
         raise ParameterError(f"{name}={float(x[bad].flat[0])!r} is not allowed; give a finite number above 0 {unit}")

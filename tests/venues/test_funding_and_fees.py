@@ -12,8 +12,8 @@ def test_premium_plus_clamped_interest():
     rule = PremiumFunding("8h", interest=1e-4, clamp=5e-4, cap=3.75e-3)
     premium = np.array([-0.02, -0.001, 0.0, 1e-4, 0.0006, 0.002, 0.02])
     expected = np.clip(premium + np.clip(1e-4 - premium, -5e-4, 5e-4), -3.75e-3, 3.75e-3)
-    np.testing.assert_array_equal(rule.rate(premium), expected)
-    assert rule.rate(0.0006) == pytest.approx(1e-4)
+    np.testing.assert_array_equal(rule.rates(premium), expected)
+    assert rule.rates(0.0006) == pytest.approx(1e-4)
 
 
 def test_dead_band_is_interest_zero():
@@ -21,25 +21,25 @@ def test_dead_band_is_interest_zero():
     rule = PremiumFunding("8h", clamp=2.5e-4, cap=5e-3)
     p = np.linspace(-0.01, 0.01, 401)
     np.testing.assert_allclose(
-        rule.rate(p), np.clip(np.maximum(2.5e-4, p) + np.minimum(-2.5e-4, p), -5e-3, 5e-3), atol=1e-18
+        rule.rates(p), np.clip(np.maximum(2.5e-4, p) + np.minimum(-2.5e-4, p), -5e-3, 5e-3), atol=1e-18
     )
     hourly = load_venue("deribit-btc-perpetual").funding
-    np.testing.assert_allclose(hourly.rate(p) * 8, rule.rate(p), atol=1e-16)
+    np.testing.assert_allclose(hourly.rates(p) * 8, rule.rates(p), atol=1e-16)
 
 
 def test_kraken_hourly_rate():
     # coefficient 8, cap 0.5 %/h, instruments endpoint as recorded 2026-09-07
     rule = load_venue("kraken-pf-xbtusd").funding
-    np.testing.assert_allclose(rule.rate([0.0004, 0.08, -0.001]), [5e-5, 0.005, -0.000125], rtol=1e-12)
+    np.testing.assert_allclose(rule.rates([0.0004, 0.08, -0.001]), [5e-5, 0.005, -0.000125], rtol=1e-12)
     assert rule.interval_days == pytest.approx(1 / 24)
 
 
 def test_smoothing_and_change_cap():
     rule = load_venue("coinbase-bip").funding
-    assert float(rule.rate(0.0024, previous=2e-4)) == pytest.approx(0.75 * 1e-4 + 0.25 * 2e-4)
+    assert float(rule.rates(0.0024, previous=2e-4)) == pytest.approx(0.75 * 1e-4 + 0.25 * 2e-4)
     bitmex = load_venue("bitmex-xbtusd").funding
-    assert float(bitmex.rate(0.05, previous=-0.003)) == pytest.approx(-0.003 + 0.00375)
-    assert float(bitmex.rate(0.05, previous=0.003)) == pytest.approx(0.00375)
+    assert float(bitmex.rates(0.05, previous=-0.003)) == pytest.approx(-0.003 + 0.00375)
+    assert float(bitmex.rates(0.05, previous=0.003)) == pytest.approx(0.00375)
 
 
 def test_bitmex_caps_follow_from_the_margin_rates():

@@ -94,11 +94,11 @@ def bitmex(example):
     if "im" in x:
         cap = 0.75 * (x["im"] - x["mm"])
         rule = PremiumFunding("8h", cap=cap, change_cap=0.75 * x["mm"])
-        most = float(rule.rate(1.0, previous=cap))
+        most = float(rule.rates(1.0, previous=cap))
         return {
             "abs_cap_per_interval": most,
             "abs_cap_per_day": [most * n for n in x["intervals_per_day"]],
-            "change_cap_between_intervals": float(rule.rate(1.0, previous=-cap / 2)) + cap / 2,
+            "change_cap_between_intervals": float(rule.rates(1.0, previous=-cap / 2)) + cap / 2,
         }
     if "base_risk_limit_xbt" in x:
         schedule = WholePositionTiers.from_steps(
@@ -139,7 +139,7 @@ def deribit(example):
     x = example["inputs"]
     if "rate_8h" in x:
         rule = PremiumFunding(f"{x['minutes']}min", scale=x["minutes"] / 480)
-        return {"funding_paid_btc": rule.rate(x["rate_8h"]) * x["position_btc"]}
+        return {"funding_paid_btc": rule.rates(x["rate_8h"]) * x["position_btc"]}
     if "taker_fee" in x:
         contract = Contract("inverse", base="ETH")
         rate = float(Fees(taker=x["taker_fee"]).rate("taker", contract, x["price"]))
@@ -172,7 +172,7 @@ def kraken_futures(example):
     x = example["inputs"]
     if "hourly_mean_premium" in x:
         rule = PremiumFunding("1h", scale=1 / x["coefficient"], cap=x["max_relative_rate"])
-        return {"hourly_rate": rule.rate(x["hourly_mean_premium"])}
+        return {"hourly_rate": rule.rates(x["hourly_mean_premium"])}
     schedule = load_venue("kraken-pi-xbtusd").margin
     k = schedule.tier_index(x["contracts_usd"])
     return {"im_rate": schedule.initial_rates[k], "mm_rate": schedule.rates[k]}
