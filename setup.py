@@ -22,6 +22,8 @@ LEVELS = {
     "v3": ["-march=x86-64-v3"],
     "v4": ["-march=x86-64-v4", "-mtune=icelake-server", "-mprefer-vector-width=512"],
 }
+# GCC stops inlining once a file has grown by so much, and a loop with a call in it is not vectorised.
+INLINE = ["--param=inline-unit-growth=1000", "--param=large-function-growth=10000"]
 SANITIZE = os.environ.get("LIQSIM_SANITIZE", "")
 
 
@@ -57,7 +59,9 @@ def extension(level):
     module = f"kernel_{level}"
     folder = Path("build/isa/liqsim/_core")
     folder.mkdir(parents=True, exist_ok=True)
-    flags = [] if sys.platform == "win32" else STRICT + LEVELS[level]
+    flags = []
+    if sys.platform != "win32":
+        flags = STRICT + (INLINE if compiler_accepts(INLINE) else []) + LEVELS[level]
     if SANITIZE:
         flags = [*flags, "-g", f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"]
     source = folder / f"{module}.pyx"

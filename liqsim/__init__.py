@@ -5,6 +5,7 @@ from typing import Any
 
 from liqsim import analytic, calibrate, presets
 from liqsim._version import __version__
+from liqsim.compare import compare_venues
 from liqsim.errors import (
     CalibrationError,
     KernelUnavailable,
@@ -16,26 +17,46 @@ from liqsim.errors import (
 from liqsim.models import GBM, Kou, Merton, OUPremium
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.sweep import first_passage, sweep
-from liqsim.venues import FixedFunding, PremiumFunding, Venue, list_venues, load_venue
+from liqsim.venues import (
+    BasisCarry,
+    DailyTimes,
+    FixedFunding,
+    Liquidation,
+    PremiumFunding,
+    Rollover,
+    Venue,
+    fetch_tiers,
+    list_venues,
+    load_venue,
+    read_tiers,
+    venue_from_ccxt,
+    write_venue,
+)
 
 __all__ = [
     "GBM",
+    "BasisCarry",
     "CalibrationError",
+    "DailyTimes",
     "FixedFunding",
     "KernelUnavailable",
     "Kou",
     "LiqsimError",
+    "Liquidation",
     "MarginRuleError",
     "Merton",
     "OUPremium",
     "ParameterError",
     "PremiumFunding",
+    "Rollover",
     "Venue",
     "VenueDataError",
     "__version__",
     "analytic",
     "bankruptcy_price",
     "calibrate",
+    "compare_venues",
+    "fetch_tiers",
     "first_passage",
     "initial_margin",
     "liquidation_price",
@@ -43,8 +64,11 @@ __all__ = [
     "load_venue",
     "plot",
     "presets",
+    "read_tiers",
     "report",
     "sweep",
+    "venue_from_ccxt",
+    "write_venue",
 ]
 
 

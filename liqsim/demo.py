@@ -11,6 +11,7 @@ import xarray as xr
 
 from liqsim import presets
 from liqsim.calibrate import FitResult, ReturnCounts, fit, load_prices
+from liqsim.compare import compare_venues
 from liqsim.errors import MarginRuleError
 from liqsim.models import OUPremium
 from liqsim.positions import maintenance_margin
@@ -18,7 +19,7 @@ from liqsim.report import attach, closed_form_check, replacing, save_result, wri
 from liqsim.sweep import sweep
 from liqsim.venues import Venue, load_venue
 
-__all__ = ["DEMO_PREMIUM", "DEMO_VENUES", "DemoResult", "run_demo"]
+__all__ = ["DEMO_ASSUMED", "DEMO_PREMIUM", "DEMO_VENUES", "DemoResult", "run_demo"]
 
 DEMO_VENUES = ("binance-usdm-btcusdt", "kraken-pi-xbtusd")
 DEMO_PREMIUM = OUPremium(mean=1e-4, half_life="15h", vol=3e-4)
@@ -29,6 +30,17 @@ NOTIONAL = 100_000.0
 PRICE = 60_000.0
 MODELS = ("gbm", "merton", "kou")
 _CHECK_PATHS = 200_000
+
+# The comparison of venues: a long, and illustrative values for what no source states.
+COMPARED_LEVERAGES = (2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0)
+SHOWN_LEVERAGE = 3.0  # that every venue allows
+COMPARED_PRICE = 77_835.0  # of 2026-08-29, at which CME's margin per contract was read
+DEMO_ASSUMED = {
+    "coinbase-bip": {"margin.maintenance_share": 0.8},
+    "kraken-pf-xbtusd": {"liquidation.fee_rate": 0.005},
+    "kraken-spot-xbtusd": {"fees.taker": 0.0026, "liquidation.hazard": 0.5},
+}
+_COMPARED_PATHS = 50_000
 
 _PREMIUM_SOURCE = (
     "Premium (one process for all venues, an assumption): mean 1 bp, the interest term per 8 h of the Binance rule, "
@@ -43,9 +55,10 @@ _PREMIUM_SOURCE = (
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What :func:`run_demo` made: the dataset, the fits, and the files in the order written."""
+    """What :func:`run_demo` made: the grid, the comparison of venues, the fits, and the files in the order written."""
 
     dataset: xr.Dataset
+    comparison: xr.Dataset
     fits: dict[str, FitResult]
     files: tuple[Path, ...]
 
@@ -63,13 +76,14 @@ def run_demo(
     progress: bool = False,
     on_fits: Callable[[ReturnCounts, dict[str, FitResult]], None] = lambda counts, fits: None,
     on_sweep: Callable[[xr.Dataset], None] = lambda ds: None,
+    on_comparison: Callable[[xr.Dataset], None] = lambda ds: None,
 ) -> DemoResult:
-    """Fit real returns, sweep venues, and write result, figures and report.
+    """Fit real returns, sweep venues, compare many, and write results, figures and report.
 
     Parameters
     ----------
     out : str or pathlib.Path, default "out/demo"
-        Folder for ``result.nc``, PNG figures and ``report.html``.
+        Folder for ``result.nc``, ``venues.nc``, PNG figures and ``report.html``.
     data : str or pathlib.Path, optional
         CSV file of bars to fit instead of a preset; see :func:`liqsim.calibrate.load_prices`. Positions then open at
         its last price.
@@ -78,11 +92,11 @@ def run_demo(
     preset : str, default "btc-2025"
         Shipped return counts, one of :func:`liqsim.presets.list_presets`.
     venues : sequence of str
-        Identifiers of shipped venues.
+        Identifiers of shipped venues, for the grid.
     n_paths, seed, threads, progress
-        As in :func:`liqsim.sweep`.
-    on_fits, on_sweep : callable
-        Called with the counts and fits, and with the dataset, as soon as they are there.
+        As in :func:`liqsim.sweep`; the comparison of venues takes at most 50,000 paths.
+    on_fits, on_sweep, on_comparison : callable
+        Called with the counts and fits, and with the datasets, as soon as they are there.
 
     Returns
     -------
@@ -91,7 +105,8 @@ def run_demo(
     Notes
     -----
     GBM, Merton and Kou are fitted by maximum likelihood; the Kou fit with its drift set to 0 is simulated. Leverages
-    that a venue does not allow for 100,000 of notional are left out for all.
+    that a venue does not allow for 100,000 of notional are left out for all. The comparison is that of a long on every
+    venue of :func:`liqsim.compare_venues`, with the values of ``DEMO_ASSUMED`` for what no source states.
     """
     counts, price = _returns(data, column, preset)
     fits = {name: fit(name, counts) for name in MODELS}
@@ -116,7 +131,21 @@ def run_demo(
     check = closed_form_check(model, HORIZON, n_paths=min(n_paths, _CHECK_PATHS), seed=seed, threads=threads)
     ds = attach(ds, counts=counts, fits=fits, check=check, notes=[_PREMIUM_SOURCE])
     on_sweep(ds)
-    return DemoResult(ds, fits, tuple(_write(Path(out), ds)))
+    compared = compare_venues(
+        model,
+        premium=DEMO_PREMIUM,
+        leverage=COMPARED_LEVERAGES,
+        notional=NOTIONAL,
+        price=COMPARED_PRICE if data is None else price,
+        horizon=HORIZON,
+        assume=DEMO_ASSUMED,
+        n_paths=min(n_paths, _COMPARED_PATHS),
+        seed=seed,
+        threads=threads,
+        progress=progress,
+    )
+    on_comparison(compared)
+    return DemoResult(ds, compared, fits, tuple(_write(Path(out), ds, compared)))
 
 
 def _returns(data: str | Path | None, column: str, preset: str) -> tuple[ReturnCounts, float]:
@@ -153,16 +182,18 @@ def allowed_leverages(venues: Sequence[Venue], price: float, notional: float = N
     return allowed
 
 
-def _write(out: Path, ds: xr.Dataset) -> list[Path]:
-    from liqsim.report.figures import draw_all
+def _write(out: Path, ds: xr.Dataset, compared: xr.Dataset) -> list[Path]:
+    from liqsim.report.figures import draw_all, draw_comparison
     from liqsim.report.records import record_of
 
-    written = [save_result(ds, out / "result.nc")]
-    pictures = draw_all(ds, record_of(ds))
-    for picture in pictures:
+    written = [save_result(ds, out / "result.nc"), save_result(compared, out / "venues.nc")]
+    pictures, venues = draw_all(ds, record_of(ds)), draw_comparison(compared, SHOWN_LEVERAGE)
+    for picture in [*pictures, *venues]:
         path = out / f"{picture.name}.png"
         with replacing(path) as temporary:
             temporary.write_bytes(picture.png)
         written.append(path)
-    written.append(write_report(out / "report.html", ds, pictures=pictures))
+    written.append(
+        write_report(out / "report.html", ds, pictures=pictures, comparison=compared, comparison_pictures=venues)
+    )
     return written

@@ -227,6 +227,7 @@ def bankruptcy_price(
     funding_paid: ArrayLike = 0.0,
     other_pnl: ArrayLike = 0.0,
     closing_fee_rate: float = 0.0,
+    window: str | None = None,
     round_to_tick: bool = False,
 ) -> Any:
     """Price at which a position's equity is zero: closing there uses up the margin exactly.
@@ -235,6 +236,8 @@ def bankruptcy_price(
     ----------
     venue, side, entry_price, quantity, leverage, margin, margin_mode, funding_paid, other_pnl, round_to_tick
         As in :func:`liquidation_price`.
+    window : str, optional
+        Margin window in which the position is opened: it limits ``leverage``. The strictest unless given.
     closing_fee_rate : float, default 0
         Fee of the closing trade to be covered as well, fraction of the value at the bankruptcy price.
 
@@ -254,7 +257,9 @@ def bankruptcy_price(
     >>> bankruptcy_price(venue, entry_price=3621.0, quantity=1000, leverage=5)
     3017.5
     """
-    position = _Position(venue, side, entry_price, quantity, leverage, margin, margin_mode, funding_paid, other_pnl)
+    position = _Position(
+        venue, side, entry_price, quantity, leverage, margin, margin_mode, funding_paid, other_pnl, window=window
+    )
     fee = float(_finite("closing_fee_rate", closing_fee_rate, "(fraction of value)"))
     if not 0.0 <= fee < 1.0:
         raise ParameterError(

@@ -13,10 +13,11 @@ import xarray as xr
 
 from liqsim._core import selected_level
 from liqsim._version import __version__
-from liqsim.engine.tally import CellSums
+from liqsim.engine.plan import Pass
+from liqsim.engine.tally import CellSums, Moments
 from liqsim.stats import proportion_se
 
-__all__ = ["SWEEP_AXES", "provenance", "sweep_dataset", "sweep_estimates"]
+__all__ = ["SWEEP_AXES", "comparison_dataset", "passage_dataset", "provenance", "sweep_dataset", "sweep_estimates"]
 
 SWEEP_AXES = ("model", "venue", "notional", "horizon")
 _CELL = ("side", "leverage", "stop")
@@ -27,12 +28,20 @@ _ESTIMATES: dict[str, tuple[str, str]] = {
     "p_liquidation": ("1", "probability of liquidation by the horizon"),
     "p_stop": ("1", "probability that the stop closes the position by the horizon"),
     "p_survival": ("1", "probability that the position is open at the horizon"),
+    "p_partial": ("1", "probability that the venue closes a part of the position, and never all of it"),
+    "p_margin_call": ("1", "probability of a margin call"),
     "funding_cost": (_FRACTION, "expected funding paid until exit (negative: received)"),
     "fees": (_FRACTION, "expected trading fees paid, entry and exit"),
     "pnl": (_FRACTION, "expected profit and loss after funding and fees"),
     "exit_time": ("d", "expected time to exit, the horizon at the latest"),
     "shortfall": (_FRACTION, "expected loss beyond the margin"),
     "engine_kept": (_FRACTION, "expected margin kept by the liquidation engine"),
+    "returned": (_FRACTION, "expected margin handed back after liquidation, less what was added on calls"),
+    "closed_share": ("fraction of entry position", "expected share of the position that the venue closes"),
+    "topped_up": (_FRACTION, "expected money added on margin calls"),
+    "insurance_draw": (_FRACTION, "expected loss beyond the margin that the venue's fund covers"),
+    "uncovered_loss": (_FRACTION, "expected loss beyond margin and fund: auto-deleveraged or socialised"),
+    "client_debit": (_FRACTION, "expected loss beyond the margin that the trader owes"),
 }
 _COORDS: dict[str, tuple[str, str]] = {
     "side": ("", "side of the position"),
@@ -50,21 +59,42 @@ def _se_name(name: str) -> str:
     return f"{name}_se"
 
 
-def sweep_estimates(sums: CellSums, n_paths: int) -> dict[str, np.ndarray]:
+def sweep_estimates(task: Pass, sums: CellSums, n_paths: int) -> dict[str, np.ndarray]:
     """Estimates and standard errors of every cell, each of shape (horizon, side, row, column)."""
     out: dict[str, np.ndarray] = {}
     out["p_liquidation"] = sums.liquidated / n_paths
     out["p_stop"] = sums.stopped / n_paths
     out["p_survival"] = 1.0 - (out["p_liquidation"] + out["p_stop"])  # the counts add up; so do the floats, this way
-    for name in ("p_liquidation", "p_stop", "p_survival"):
+    out["p_partial"] = sums.cut / n_paths
+    out["p_margin_call"] = sums.called / n_paths
+    for name in list(out):
         out[_se_name(name)] = proportion_se(out[name], n_paths)
-    for name in ("funding_cost", "fees", "pnl", "shortfall", "engine_kept"):
-        moments = getattr(sums, name)
-        out[name] = moments.mean(n_paths)
-        out[_se_name(name)] = moments.standard_error(n_paths)
-    out["exit_time"] = sums.time.mean(n_paths) * _DAYS_PER_YEAR
-    out["exit_time_se"] = sums.time.standard_error(n_paths) * _DAYS_PER_YEAR
+    nothing = Moments(np.zeros_like(sums.liquidated), np.zeros_like(sums.liquidated))
+    moments = {
+        "funding_cost": sums.funding_cost,
+        "fees": sums.fees,
+        "pnl": sums.pnl,
+        "exit_time": sums.time.times(_DAYS_PER_YEAR),
+        "shortfall": sums.shortfall,
+        "engine_kept": sums.engine_kept,
+        "returned": sums.returned,
+        "closed_share": sums.closed_share,
+        "topped_up": sums.topped_up,
+        "insurance_draw": nothing if task.client_pays else _covered(sums, task.fund),
+        "uncovered_loss": nothing if task.client_pays else sums.uncovered,
+        "client_debit": sums.shortfall if task.client_pays else nothing,
+    }
+    for name, moment in moments.items():
+        out[name] = moment.mean(n_paths)
+        out[_se_name(name)] = moment.standard_error(n_paths)
     return out
+
+
+def _covered(sums: CellSums, fund: float) -> Moments:
+    """Shortfall up to the fund: with u the excess over it, (s - u)^2 = s^2 - u^2 - 2 fund u."""
+    shortfall, uncovered = sums.shortfall, sums.uncovered
+    beyond = 0.0 if np.isinf(fund) else 2.0 * fund * uncovered.total
+    return Moments(shortfall.total - uncovered.total, shortfall.squares - uncovered.squares - beyond)
 
 
 def label(ds: xr.Dataset, n_paths: int) -> xr.Dataset:
@@ -127,12 +157,59 @@ def sweep_dataset(
     for name, units, long_name in (
         ("liquidation_price", quote, "mark price at which the position is liquidated, at entry"),
         ("bankruptcy_price", quote, "mark price at which the margin is used up, at entry"),
+        ("call_price", quote, "mark price from which the venue may call for margin or close the position, at entry"),
         ("initial_margin", settlement, "margin posted at entry"),
     ):
+        if name not in ds:
+            continue
         ds[name].attrs = {"units": units, "long_name": long_name, "estimator": "exact"}
     ds = ds.squeeze([name for name in SWEEP_AXES if name not in given])
     ds.attrs = dict(attrs)
     return ds
+
+
+_WORDS: dict[str, str] = {
+    "why": "why the venue behaves as it does, from its rules",
+    "bearer": "who bears a loss beyond the margin, in order",
+    "status": "whether the product trades",
+    "us_persons": "whether US persons may trade it",
+}
+
+
+def comparison_dataset(
+    ds: xr.Dataset,
+    allowed: np.ndarray,
+    max_leverage: np.ndarray,
+    words: Mapping[str, list[str]],
+    given: set[str],
+) -> xr.Dataset:
+    """Add what a comparison says of each venue to the result of a sweep over them.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dims ``(venue, side, leverage, stop)``; not-a-number where a venue does not allow the position.
+    allowed : ndarray of bool, shape (venue, side, leverage)
+    max_leverage : ndarray, shape (venue, side)
+    words : mapping of str to list of str
+        ``why``, ``bearer``, ``status`` and ``us_persons`` of each venue.
+    given : set of str
+        Those of side, leverage, stop that the user gave as a list; the others lose their dimension.
+    """
+    ds = ds.assign(
+        is_allowed=(
+            ("venue", "side", "leverage"),
+            allowed,
+            {"long_name": "whether the venue allows the leverage for this position; elsewhere nothing is simulated"},
+        ),
+        max_leverage=(
+            ("venue", "side"),
+            max_leverage,
+            {"units": "1", "long_name": "largest leverage that the venue allows at entry", "estimator": "exact"},
+        ),
+    )
+    ds = ds.assign({name: ("venue", texts, {"long_name": _WORDS[name]}) for name, texts in words.items()})
+    return ds.squeeze([name for name in _CELL if name not in given])
 
 
 def passage_dataset(

@@ -2,147 +2,49 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from liqsim.durations import Duration, parse_days
-from liqsim.engine.plan import SIDES, Grid, funding_clock, passage_pass, seed_key, sweep_pass
+from liqsim.arguments import (
+    read_grid,
+    read_horizons,
+    read_looks,
+    read_named,
+    read_numbers,
+    read_paths,
+    read_settings,
+    read_venues,
+)
+from liqsim.cells import (
+    Cell,
+    cell_passes,
+    currencies,
+    entry_prices,
+    grid_axes,
+    notes_of,
+    progress_bar,
+    run_cells,
+    run_inputs,
+)
+from liqsim.durations import Duration
+from liqsim.engine.plan import passage_pass, seed_key
 from liqsim.engine.run import check_threads, run_passes
 from liqsim.engine.tally import cell_sums
-from liqsim.engine.timeline import build_timelines, to_nanoseconds
+from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
-from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
-from liqsim.results import SWEEP_AXES, passage_dataset, provenance, sweep_dataset, sweep_estimates
+from liqsim.results import SWEEP_AXES, passage_dataset, provenance, sweep_dataset
 from liqsim.stats import proportion_se
-from liqsim.venues import Venue, load_venue
+from liqsim.venues import Venue
 
 __all__ = ["first_passage", "sweep"]
-
-_MOST_PATHS = 2**40
-
-
-def _numbers(name: str, value: Any, unit: str, low: float, high: float, *, allow_inf: bool = False) -> np.ndarray:
-    """A non-empty, 1-D, duplicate-free float array inside ``(low, high]``."""
-    allowed = f"give numbers in ({low:g}, {high:g}] {unit}"
-    try:
-        x = np.atleast_1d(np.asarray(value))
-        if x.dtype.kind not in "iuf" or x.ndim != 1:
-            raise TypeError
-        x = x.astype(float)
-    except (TypeError, ValueError):
-        raise ParameterError(f"{name}={value!r} is not a number or a flat list of numbers; {allowed}") from None
-    if x.size == 0:
-        raise ParameterError(f"{name} is empty; {allowed}")
-    fine = (x > low) & (x <= high) & (np.isfinite(x) | (allow_inf & (x == np.inf)))
-    if not fine.all():
-        raise ParameterError(f"{name}={x[~fine][0]:g} is not allowed; {allowed}")
-    if np.unique(x).size != x.size:
-        raise ParameterError(f"{name}={value!r} holds a value twice; name each once")
-    return x
-
-
-def _named(name: str, value: Any, kind: type, get_label: Callable[[Any], str]) -> tuple[dict[str, Any], bool]:
-    """One item, a list of items or a mapping of labels to items -> labelled items, and whether it was a list."""
-    if isinstance(value, kind):
-        return {get_label(value): value}, False
-    if isinstance(value, Mapping):
-        items = {str(key): item for key, item in value.items()}
-        if len(items) < len(value):
-            raise ParameterError(f"{name} has labels that read the same, among {list(value)!r}; give each its own")
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        items = {}
-        for item in value:
-            text = get_label(item) if isinstance(item, kind) else ""
-            if text in items:
-                raise ParameterError(
-                    f"{name} holds two items called {text!r}; pass a mapping of labels to items instead of a list"
-                )
-            items[text] = item
-    else:
-        items = {"": value}
-    if not items:
-        raise ParameterError(f"{name} is empty; give at least one")
-    for item in items.values():
-        if not isinstance(item, kind):
-            raise ParameterError(
-                f"{name}={item!r} is not a {kind.__name__}; give one, a list of them or a mapping of labels to them"
-            )
-    return items, True
-
-
-def _horizons(value: Any) -> tuple[list[int], bool]:
-    """Horizons in nanoseconds, and whether a list was given."""
-    many = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
-    items = list(value) if many else [value]
-    if not items:
-        raise ParameterError('horizon is empty; give at least one duration such as "30D"')
-    ns = [to_nanoseconds(parse_days(item, "horizon")) for item in items]
-    if len(set(ns)) != len(ns):
-        raise ParameterError(f"horizon={value!r} holds a duration twice; name each once")
-    if min(ns) < 1:
-        raise ParameterError(f"horizon={value!r} is shorter than a nanosecond")
-    return ns, many
-
-
-def _monitoring(value: Any, horizons: list[int]) -> int | None:
-    if isinstance(value, str) and value == "continuous":
-        return None
-    try:
-        step = max(to_nanoseconds(parse_days(value, "monitoring")), 1)
-    except ParameterError as error:
-        raise ParameterError(f'{error}; or "continuous"') from None
-    if step > min(horizons):
-        raise ParameterError(
-            f"monitoring={value!r} is longer than the shortest horizon, so the venue would never look; "
-            'shorten it, or give "continuous"'
-        )
-    return step
-
-
-def _paths(n_paths: Any) -> int:
-    whole = isinstance(n_paths, (int, np.integer)) or (isinstance(n_paths, float) and n_paths.is_integer())
-    if isinstance(n_paths, bool) or not whole or not 1 <= n_paths <= _MOST_PATHS:
-        raise ParameterError(f"n_paths={n_paths!r} is not allowed; give a whole number in [1, {_MOST_PATHS}]")
-    return int(n_paths)
-
-
-def _sides(value: Any) -> tuple[str, ...]:
-    try:
-        sides = (value,) if isinstance(value, str) else tuple(value)
-        fine = 0 < len(sides) == len(set(sides)) and set(sides) <= set(SIDES)
-    except TypeError:
-        fine = False
-    if not fine:
-        raise ParameterError(f'side={value!r} is not allowed; give "long", "short" or a list of both, each once')
-    return sides
-
-
-@contextmanager
-def _progress(show: bool, total: int) -> Iterator[Callable[[int], Any]]:
-    if not show:
-        yield lambda count: None
-        return
-    from tqdm.auto import tqdm
-
-    is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-    with tqdm(
-        total=total,
-        unit="path",
-        unit_scale=True,
-        desc="simulating",
-        smoothing=0.1,
-        mininterval=0.1 if is_watched else 5.0,
-    ) as bar:
-        yield bar.update
 
 
 def sweep(
@@ -158,6 +60,8 @@ def sweep(
     premium: OUPremium | None = None,
     monitoring: Duration | Literal["continuous"] = "continuous",
     gap_rule: Literal["liquidation", "stop"] = "liquidation",
+    start: str | dt.datetime | np.datetime64 | None = None,
+    top_up: float = 0.0,
     n_paths: int = 100_000,
     seed: int | np.random.SeedSequence = 0,
     threads: int | None = None,
@@ -191,6 +95,11 @@ def sweep(
         How often the venue looks at the price for liquidations and stops.
     gap_rule : {"liquidation", "stop"}
         Outcome of a cell when a jump lands beyond both its stop and its liquidation level.
+    start : str, datetime or numpy.datetime64, optional
+        Entry, UTC unless it has an offset. Places funding stamps, margin windows, margin tests and closures. Without it
+        funding stamps count from entry, and calendars from Monday 2026-01-05 00:00 UTC.
+    top_up : float
+        What the trader will add on margin calls in all, fraction of entry notional, in [0, 1000].
     n_paths : int
         Paths, in [1, 2**40].
     seed : int or numpy.random.SeedSequence
@@ -204,10 +113,12 @@ def sweep(
     -------
     xarray.Dataset
         dims ``(side, leverage, stop)`` and one more for each of model, venue, notional, horizon given as a list.
-        ``p_liquidation``, ``p_stop``, ``p_survival`` [1]; ``funding_cost``, ``fees``, ``pnl``, ``shortfall``,
-        ``engine_kept`` [fraction of entry notional, in the settlement currency]; ``exit_time`` [d]; each with its
-        standard error ``*_se``. ``liquidation_price``, ``bankruptcy_price`` [quote], ``initial_margin``
-        [settlement currency], at entry and before tick rounding.
+        ``p_liquidation``, ``p_stop``, ``p_survival``, ``p_partial``, ``p_margin_call`` [1]; ``funding_cost``, ``fees``,
+        ``pnl``, ``shortfall`` and who bears it (``insurance_draw``, ``uncovered_loss``, ``client_debit``),
+        ``engine_kept``, ``returned``, ``topped_up`` [fraction of entry notional, in the settlement currency];
+        ``closed_share`` [fraction of entry position]; ``exit_time`` [d]; each with its standard error ``*_se``.
+        ``liquidation_price``, ``bankruptcy_price`` [quote], ``initial_margin`` [settlement currency], at entry, under
+        the rules in force then, and before tick rounding. ``attrs["notes"]`` names closed venues and assumed values.
 
     Raises
     ------
@@ -215,14 +126,17 @@ def sweep(
         If an argument is outside what it may be.
     MarginRuleError
         If the venue does not allow the position.
+    VenueDataError
+        If a rule needs a value that no source states; the message shows the call of :meth:`Venue.assume` that gives it.
 
     Notes
     -----
     The estimate has no time-step error: between funding stamps and jumps the extremes of the price are drawn from
     the Brownian bridge. Margin is isolated; the entry fee is paid from outside the margin. A stop fills at its
-    price on a continuous crossing and at the landing price of a jump. A liquidated position loses its margin;
-    what is left of it is ``engine_kept``, a loss beyond it ``shortfall``. Funding is paid by whoever is open at the
-    stamp, a stamp at the horizon included. A position open at the horizon is closed there at the taker fee.
+    price on a continuous crossing and at the landing price of a jump. A liquidated position is closed by the venue's
+    procedure, whole or in parts; ``p_liquidation`` counts every path on which the venue closes any of it. What is left
+    of the margin is ``returned`` or ``engine_kept``, a loss beyond it is ``shortfall``. Funding is paid by whoever is
+    open at the stamp, a stamp at the horizon included. A position open at the horizon is closed there at the taker fee.
     Long and short cells each have their exact law, but not their joint law: minima and maxima share a random number.
 
     Examples
@@ -234,131 +148,33 @@ def sweep(
     >>> dict(ds.sizes)
     {'side': 2, 'leverage': 2, 'stop': 2}
     """
-    models, has_models = _named("model", model, PriceModel, lambda m: m.name)
-    venue = _load_ids(venue)
-    venues, has_venues = _named("venue", venue, Venue, lambda v: v.id)
-    if premium is not None and not isinstance(premium, OUPremium):
-        raise ParameterError(f"premium={premium!r} is not an OUPremium; give one or None")
-    notionals = _numbers("notional", notional, "(quote currency)", 1e-9, 1e15)
-    has_notionals = np.ndim(notional) > 0
-    entry = float(_numbers("price", price, "(quote per base)", 1e-12, 1e12)[0])
-    if np.ndim(price) > 0:
-        raise ParameterError(f"price={price!r} is a list; give one entry price (quote per base) and call once for each")
-    grid = Grid(
-        _numbers("leverage", leverage, "(notional over margin)", 0, 1000),
-        _numbers("stop", stop, "(fraction of the entry price)", 0, np.inf, allow_inf=True),
-        _sides(side),
-    )
-    if "long" in grid.sides and np.any((grid.stop >= 1) & np.isfinite(grid.stop)):
-        worst = grid.stop[(grid.stop >= 1) & np.isfinite(grid.stop)][0]
-        raise ParameterError(
-            f"stop={worst:g} would put a long's stop at or below a price of 0; give stops in (0, 1) or inf"
-        )
-    horizons, has_horizons = _horizons(horizon)
-    checks = _monitoring(monitoring, horizons)
-    if gap_rule not in ("liquidation", "stop"):
-        raise ParameterError(f'gap_rule={gap_rule!r} is not allowed; give "liquidation" or "stop"')
-    n_paths = _paths(n_paths)
-    threads = check_threads(threads)
-    key = seed_key(seed)
+    models, has_models = read_named("model", model, PriceModel, lambda m: m.name)
+    venues, has_venues = read_venues("venue", venue)
+    notionals = read_numbers("notional", notional, "(quote currency)", 1e-9, 1e15)
+    grid = read_grid(leverage, stop, side)
+    horizons, has_horizons = read_horizons(horizon)
+    settings = read_settings(
+        horizons, premium=premium, price=price, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
+        n_paths=n_paths, seed=seed, threads=threads,
+    )  # fmt: skip
+    cells = [Cell(*cell, grid) for cell in itertools.product(models.values(), venues.values(), notionals.tolist())]
+    passes = [cell_passes(cell, settings) for cell in cells]
+    prices = [entry_prices(cell, settings) for cell in cells[: len(venues) * len(notionals)]]
+    found, seconds = run_cells(passes, [grid] * len(cells), settings, progress)
 
-    cells = list(itertools.product(models.values(), venues.values(), notionals.tolist()))
-    passes = [
-        [
-            sweep_pass(
-                m, v, premium, grid, size, entry, timeline, key,
-                liquidation_first=gap_rule == "liquidation", continuous=checks is None,
-            )
-            for timeline in build_timelines(horizons, funding_clock(v), checks)
-        ]
-        for m, v, size in cells
-    ]  # fmt: skip
-    flat = list(itertools.chain.from_iterable(passes))
-    begun = time.perf_counter()
-    with _progress(progress, len(flat) * n_paths) as report:
-        totals = iter(run_passes(flat, n_paths, threads, report))
-    seconds = time.perf_counter() - begun
-
-    axes: dict[str, Any] = {
-        "model": list(models),
-        "venue": list(venues),
-        "notional": notionals,
-        "horizon": horizons,
-        "side": grid.sides,
-        "leverage": grid.leverage,
-        "stop": grid.stop,
-    }
-    shape = tuple(len(values) for values in axes.values())
-    estimates: dict[str, np.ndarray] = {}
-    sides = [SIDES.index(name) for name in grid.sides]
-    rows, columns = grid.rows, grid.columns
-    for index, group in enumerate(passes):
-        for task in group:
-            sums = cell_sums(next(totals), task.margin, task.entry_fee)
-            for name, values in sweep_estimates(sums, n_paths).items():
-                out = estimates.setdefault(name, np.empty((len(cells), *shape[3:])))
-                out[index, list(task.horizons)] = values[:, sides][:, :, rows][:, :, :, columns]
-    estimates = {name: values.reshape(shape) for name, values in estimates.items()}
-
-    quotes = dict.fromkeys(v.contract.quote for v in venues.values())
-    settlements = dict.fromkeys(v.contract.settlement for v in venues.values())
-    inputs = {
-        "model": {name: m.to_dict() for name, m in models.items()},
-        "venue": {name: {**v.to_dict(), "hash": v.hash} for name, v in venues.items()},
-        "premium": None if premium is None else premium.to_dict(),
-        "leverage": grid.leverage.tolist(),
-        "stop": [str(s) if np.isinf(s) else s for s in grid.stop.tolist()],
-        "side": list(grid.sides),
-        "notional": notionals.tolist(),
-        "price": entry,
-        "horizon_ns": horizons,
-        "monitoring_ns": checks,
-        "gap_rule": gap_rule,
-        "axes": [name for name, many in zip(
-            SWEEP_AXES, (has_models, has_venues, has_notionals, has_horizons), strict=True) if many],
-    }  # fmt: skip
+    outer = (len(models), len(venues), len(notionals))
+    has_axes = (has_models, has_venues, np.ndim(notional) > 0, has_horizons)
+    given = [name for name, many in zip(SWEEP_AXES, has_axes, strict=True) if many]
+    inputs = run_inputs(models, venues, notionals, grid, settings) | {"axes": given}
     return sweep_dataset(
-        estimates,
-        _entry_prices(venues, notionals, entry, grid),
-        axes,
-        set(inputs["axes"]),
-        ("/".join(quotes), "/".join(settlements)),
-        n_paths,
-        provenance("sweep", inputs, seed, n_paths, seconds),
+        {name: np.stack([cell[name] for cell in found]).reshape(outer + found[0][name].shape) for name in found[0]},
+        {name: np.stack([p[name] for p in prices]).reshape(outer[1:] + prices[0][name].shape) for name in prices[0]},
+        {"model": list(models), "venue": list(venues), "notional": notionals, "horizon": horizons, **grid_axes(grid)},
+        set(given),
+        currencies(venues),
+        settings.n_paths,
+        provenance("sweep", inputs, seed, settings.n_paths, seconds) | {"notes": notes_of(venues)},
     )
-
-
-def _load_ids(venue: Any) -> Any:
-    """Replace venue ids by venues, wherever the argument may hold one."""
-    if isinstance(venue, str):
-        return load_venue(venue)
-    if isinstance(venue, Mapping):
-        return {key: _load_ids(item) for key, item in venue.items()}
-    if isinstance(venue, (list, tuple)):
-        return [_load_ids(item) for item in venue]
-    return venue
-
-
-def _entry_prices(
-    venues: Mapping[str, Venue], notionals: np.ndarray, price: float, grid: Grid
-) -> dict[str, np.ndarray]:
-    """Liquidation price, bankruptcy price and initial margin, of shape (venue, notional, side, leverage)."""
-    shape = (len(venues), len(notionals), len(grid.sides), len(grid.leverage))
-    out = {name: np.empty(shape) for name in ("liquidation_price", "bankruptcy_price", "initial_margin")}
-    for i, venue in enumerate(venues.values()):
-        for j, notional in enumerate(notionals.tolist()):
-            quantity = float(venue.contract.quantity(notional, price))
-            for k, side in enumerate(grid.sides):
-                position: dict[str, Any] = {
-                    "side": side,
-                    "entry_price": price,
-                    "quantity": quantity,
-                    "leverage": grid.leverage,
-                }
-                out["liquidation_price"][i, j, k] = liquidation_price(venue, **position)
-                out["bankruptcy_price"][i, j, k] = bankruptcy_price(venue, **position)
-                out["initial_margin"][i, j, k] = initial_margin(venue, **position)
-    return out
 
 
 def first_passage(
@@ -413,20 +229,17 @@ def first_passage(
     """
     if not isinstance(model, PriceModel):
         raise ParameterError(f"model={model!r} is not a PriceModel; give GBM, Merton or Kou")
-    ratios = _numbers("levels", levels, "(price ratio to the start)", 0, 1e12)
+    ratios = read_numbers("levels", levels, "(price ratio to the start)", 0, 1e12)
     if np.any(ratios == 1.0):
         raise ParameterError("levels=1 is the start itself; give ratios below or above 1")
-    horizons, has_horizons = _horizons(horizon)
-    checks = _monitoring(monitoring, horizons)
-    n_paths = _paths(n_paths)
+    horizons, has_horizons = read_horizons(horizon)
+    checks = read_looks(monitoring, horizons)
+    n_paths = read_paths(n_paths)
     threads = check_threads(threads)
     key = seed_key(seed)
-    passes = [
-        passage_pass(model, ratios, timeline, key, continuous=checks is None)
-        for timeline in build_timelines(horizons, None, checks)
-    ]
+    passes = [passage_pass(model, ratios, timeline, key) for timeline in build_timelines(horizons, None, checks)]
     begun = time.perf_counter()
-    with _progress(progress, len(passes) * n_paths) as report:
+    with progress_bar(progress, len(passes) * n_paths) as report:
         totals = run_passes(passes, n_paths, threads, report)
     seconds = time.perf_counter() - begun
 
@@ -436,7 +249,7 @@ def first_passage(
     names = ("p_hit", "p_hit_se", "alive_time", "alive_time_se")
     estimates = {name: np.empty((len(horizons), len(ratios))) for name in names}
     for task, total in zip(passes, totals, strict=True):
-        sums = cell_sums(total, task.margin, 0.0)
+        sums = cell_sums(task, total)
         at = list(task.horizons)
         p = sums.stopped[:, side, 0, column] / n_paths
         estimates["p_hit"][at] = p

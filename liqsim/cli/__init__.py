@@ -6,6 +6,8 @@ import click
 
 from liqsim._version import __version__
 from liqsim.cli.base import Commands
+from liqsim.cli.compare import compare
+from liqsim.cli.ingest import import_tiers
 from liqsim.cli.market import calibrate
 from liqsim.cli.rules import price, venues
 from liqsim.cli.runs import demo, report, sweep
@@ -27,9 +29,12 @@ def main() -> None:
       liqsim demo                     real BTC returns to a liquidation grid, in under a minute
       liqsim venues                   whose rules are shipped, and of when
       liqsim price bitmex-xbtusd --entry 60000 --leverage 10 --notional 100000
+      liqsim venues compare --leverage 3 --price 77835     the same position, venue by venue
       liqsim sweep my-grid.toml       your own grid; liqsim sweep --help shows such a file
     """
 
 
+venues.add_command(import_tiers)
+venues.add_command(compare)
 for _command in (demo, calibrate, venues, price, sweep, report):
     main.add_command(_command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from liqsim.venues.files import read_venue
 __all__ = ["EXAMPLE", "read_config", "sweep_arguments"]
 
 EXAMPLE = """\
-venue = ["binance-usdm-btcusdt", "kraken-pi-xbtusd"]   # ids, or files such as "my-venue.toml"
+venue = ["binance-usdm-btcusdt", "kraken-pi-xbtusd"]   # ids, ID@YYYY-MM-DD, or files "my-venue.toml"
 leverage = [2, 3, 5, 10, 20, 50]
 stop = [0.02, 0.05, 0.10, inf]                         # fractions of the entry price; inf: no stop
 side = ["long", "short"]
 notional = 100_000
 price = 60_000
 horizon = "30D"
+# start = 2026-03-04T15:00:00Z                         # entry; places margin windows, tests and closures
+# top_up = 0.1                                         # added on margin calls in all, of the notional
 n_paths = 1_000_000
 seed = 7
 
@@ -39,6 +41,10 @@ eta_down = 230
 mean = 1e-4
 half_life = "15h"
 vol = 3e-4
+
+# [assume.kraken-spot-xbtusd]                          # what no source states; liqsim venues list says what is needed
+# fees.taker = 0.0026
+# liquidation.hazard = 0.5
 """
 
 _MODELS: dict[str, type[PriceModel]] = {"gbm": GBM, "merton": Merton, "kou": Kou}
@@ -56,6 +62,8 @@ _PLAIN = (
     "horizon",
     "monitoring",
     "gap_rule",
+    "start",
+    "top_up",
     "n_paths",
     "seed",
     "threads",
@@ -99,10 +107,10 @@ def sweep_arguments(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     ParameterError
         If a key is unknown (the nearest known one is offered) or one that is needed is missing.
     """
-    _check_keys(config, (*_PLAIN, "model", "venue", "premium"), ("model", "venue", "leverage"), "")
+    _check_keys(config, (*_PLAIN, "model", "venue", "premium", "assume"), ("model", "venue", "leverage"), "")
     arguments: dict[str, Any] = {name: config[name] for name in _PLAIN if name in config}
     arguments["model"] = _models(config["model"])
-    arguments["venue"] = _venues(config["venue"], folder)
+    arguments["venue"] = _venues(config["venue"], folder, _table(config.get("assume", {}), "assume"))
     if "premium" in config:
         table = _table(config["premium"], "premium")
         _check_keys(
@@ -159,10 +167,23 @@ def _model(table: Mapping[str, Any]) -> PriceModel:
     return _MODELS[kind](**{name: table[name] for name in names if name in table})
 
 
-def _venues(value: Any, folder: Path) -> Venue | list[Venue]:
-    if isinstance(value, list):
-        return [_venue(item, folder) for item in value]
-    return _venue(value, folder)
+def _venues(value: Any, folder: Path, assume: Mapping[str, Any]) -> Venue | list[Venue]:
+    found = [_venue(item, folder) for item in (value if isinstance(value, list) else [value])]
+    _check_keys(assume, list(dict.fromkeys(venue.id for venue in found)), (), "assume")
+    found = [
+        venue.assume(dict(_dotted(_table(assume[venue.id], f"assume.{venue.id}")))) if venue.id in assume else venue
+        for venue in found
+    ]
+    return found if isinstance(value, list) else found[0]
+
+
+def _dotted(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by dotted name, whether they were written as ``fees.taker = 1`` or in a section of their own."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
 
 
 def _venue(value: Any, folder: Path) -> Venue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any
 
 import click
@@ -10,20 +11,28 @@ import click
 from liqsim.cli.base import echo_json, text_table
 from liqsim.errors import LiqsimError, MarginRuleError
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price, maintenance_margin
-from liqsim.venues import PremiumFunding, Venue, list_venues, load_venue
+from liqsim.venues import PremiumFunding, Venue, list_venues, load_venue, snapshot_dates
+from liqsim.venues.funding import FundingRule
 from liqsim.venues.tiers import MarginalTiers, WholePositionTiers
 from liqsim.venues.venue import CONFIDENCE
+from liqsim.venues.words import NOT_STATED, different_rules, fee_text, funding_text, percent, rules_in_words
 
 __all__ = ["price", "venues"]
 
 _NOTIONAL, _PRICE = 10_000.0, 60_000.0
+_COLUMN = 46
 
 
-@click.group(invoke_without_command=True, short_help="List the venues whose rules are shipped, or show one in full.")
+@click.group(
+    invoke_without_command=True, short_help="List the venues whose rules are shipped, show one, or compare two."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.pass_context
 def venues(ctx: click.Context, as_json: bool) -> None:
-    """List the venues whose rules are shipped; "show ID" prints one in full.
+    """List the venues whose rules are shipped, with their main figures.
+
+    "list" says who may trade and what has to be given before a simulation, "show ID" prints the rules of one in full,
+    "diff A B" those that two venues, or two snapshots of one, do not share.
 
     Maximum leverage and maintenance rate are those of a position of 10,000 quote units at 60,000; "n/s" means that no
     source states the figure.
@@ -31,8 +40,9 @@ def venues(ctx: click.Context, as_json: bool) -> None:
     \b
     Examples:
       liqsim venues
+      liqsim venues list
       liqsim venues show binance-usdm-btcusdt
-      liqsim venues show bitmex-xbtusd --json
+      liqsim venues diff kraken-pf-xbtusd@2026-03-01 kraken-pf-xbtusd
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -47,10 +57,10 @@ def venues(ctx: click.Context, as_json: bool) -> None:
                 [
                     row["id"],
                     row["contract"],
-                    "n/s" if row["max_leverage"] is None else f"{row['max_leverage']:.4g}x",
-                    _percent(row["maintenance_rate"]),
-                    row["funding"],
-                    row["taker_fee_text"],
+                    NOT_STATED if row["max_leverage"] is None else f"{row['max_leverage']:.4g}x",
+                    percent(row["maintenance_rate"]),
+                    _funding(load_venue(row["id"]).funding),
+                    row["taker_fee_text"].replace(" per ", "/"),
                     row["snapshot"] or "",
                     row["status"],
                 ]
@@ -62,10 +72,6 @@ def venues(ctx: click.Context, as_json: bool) -> None:
     click.echo('\nShow one in full, with its sources: liqsim venues show ID. "n/s": not stated by any source.')
 
 
-def _percent(rate: float | None) -> str:
-    return "n/s" if rate is None else f"{100 * rate:.4g} %"
-
-
 def _asked(call: Any) -> float | None:
     """A figure, or None where the venue's sources do not state it."""
     try:
@@ -73,6 +79,15 @@ def _asked(call: Any) -> float | None:
     except LiqsimError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _funding(rule: FundingRule | None) -> str:
+    """A funding rule in a few words."""
+    if rule is None:
+        return "none"
+    kind = {"FixedFunding": "fixed, ", "BasisCarry": "basis, ", "Rollover": "rollover, "}.get(type(rule).__name__, "")
+    cap = f", cap {percent(rule.cap)}" if isinstance(rule, PremiumFunding) and math.isfinite(rule.cap) else ""
+    return f"{kind}every {rule.interval}{cap}"
 
 
 def _summary(venue: Venue) -> dict[str, Any]:
@@ -86,35 +101,46 @@ def _summary(venue: Venue) -> dict[str, Any]:
         "contract": f"{contract.kind} {contract.base}/{contract.quote}",
         "max_leverage": _asked(lambda: venue.max_leverage(_NOTIONAL, _PRICE)),
         "maintenance_rate": _asked(lambda: maintenance_margin(venue, price=_PRICE, quantity=quantity) / value),
-        "funding": _funding(venue),
+        "funding": funding_text(venue.funding),
         "taker_fee": fees.taker,
-        "taker_fee_text": _fee(fees.taker, fees.taker_per_contract, contract.quote),
+        "taker_fee_text": fee_text(fees.taker, fees.taker_per_contract, contract.quote),
         "snapshot": None if venue.snapshot is None else venue.snapshot.isoformat(),
+        "snapshots": [date.isoformat() for date in snapshot_dates(venue.id)],
         "status": venue.status,
+        "us_persons": venue.us_persons,
+        "needs": list(venue.needs()),
         "hash": venue.hash,
     }
 
 
-def _fee(rate: float | None, per_contract: float, quote: str) -> str:
-    if per_contract and not rate:
-        return f"{per_contract:g} {quote}/contract"
-    return _percent(rate) + (f" + {per_contract:g} {quote}/contract" if per_contract else "")
+@venues.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def list_(as_json: bool) -> None:
+    """List the venues: who may trade, and what must be given before a simulation.
 
+    What no source states is never guessed: give it with assume, as the last line shows.
 
-def _funding(venue: Venue) -> str:
-    rule = venue.funding
-    if rule is None:
-        return "none"
-    if not isinstance(rule, PremiumFunding):
-        return f"{type(rule).__name__.lower().replace('fixedfunding', 'fixed')}, every {rule.interval}"
-    text = f"every {rule.interval}"
-    if rule.scale != 1.0:
-        text += f", premium/{1.0 / rule.scale:.4g}"
-    if rule.interest:
-        text += f", interest {100 * rule.interest:g} %"
-    if math.isfinite(rule.cap):
-        text += f", cap {100 * rule.cap:.4g} %"
-    return text
+    \b
+    Example:
+      liqsim venues list
+    """
+    rows = [_summary(load_venue(name)) for name in list_venues()]
+    if as_json:
+        echo_json(rows)
+        return
+    us = {True: "yes", False: "no", None: NOT_STATED}
+    click.echo(
+        text_table(
+            ["id", "product", "status", "US persons", "must be given"],
+            [
+                [row["id"], row["product"], row["status"], us[row["us_persons"]], ", ".join(row["needs"]) or "nothing"]
+                for row in rows
+            ],
+            left=(0, 1, 2, 3, 4),
+        )
+    )
+    click.echo('\nGive what is missing in Python, lq.load_venue(ID).assume({"fees.taker": 0.0005}),')
+    click.echo("or in a section [assume.ID] of the configuration of liqsim sweep.")
 
 
 @venues.command()
@@ -133,39 +159,15 @@ def show(venue_id: str, as_of: str | None, as_json: bool) -> None:
     """
     venue = load_venue(venue_id, as_of)
     if as_json:
-        echo_json({**venue.to_dict(), "hash": venue.hash})
+        echo_json({**venue.to_dict(), "needs": list(venue.needs()), "hash": venue.hash})
         return
-    contract, fees, liquidation = venue.contract, venue.fees, venue.liquidation
     click.echo(f"{venue.name}, {venue.product} ({venue.id}), rules of {venue.snapshot or 'no date'}")
     if venue.status == "closed":
         click.echo(f"CLOSED. {venue.status_note}")
-    unit = contract.quote if contract.kind == "inverse" else contract.base
-    steps = f"tick {contract.tick or 'n/s'}, lot {contract.lot or 'n/s'}"
-    rows = [
-        [
-            "contract",
-            f"{contract.kind}, {contract.base} in {contract.quote}, settled in {contract.settlement}, {steps}",
-        ],
-        ["contract size", f"{contract.multiplier:g} {unit}"],
-        ["funding", _funding(venue)],
-        [
-            "fees",
-            f"taker {_fee(fees.taker, fees.taker_per_contract, contract.quote)}, "
-            f"maker {_fee(fees.maker, fees.maker_per_contract, contract.quote)}",
-        ],
-        [
-            "liquidation",
-            f"{liquidation.procedure}, remainder {liquidation.residual}, deficit to the {liquidation.deficit}",
-        ],
-        ["backstop", liquidation.backstop],
-        ["mark price", venue.mark],
-        ["eligibility", venue.eligibility],
-        ["SHA-256", venue.hash],
-    ]
     click.echo()
-    for name, text in rows:
-        if text:
-            click.echo(f"{name:<14}{text}")
+    shown = {k: v for k, v in rules_in_words(venue).items() if v and k not in ("product", "rules of", "status")}
+    for name, text in {**shown, "SHA-256": venue.hash}.items():
+        click.echo(textwrap.fill(f"{name:<20}{text}", 120, subsequent_indent=" " * 20, break_on_hyphens=False))
     click.echo()
     click.echo(_schedule_text(venue))
     click.echo("\nSources")
@@ -176,6 +178,40 @@ def show(venue_id: str, as_of: str | None, as_json: bool) -> None:
             click.echo(f"      {source.note}")
     for name, note in venue.absent:
         click.echo(f"  not found: {name} ({note})")
+    older = [date.isoformat() for date in snapshot_dates(venue.id) if date != venue.snapshot]
+    if older:
+        click.echo(f"\nOther snapshots: {', '.join(older)} (--as-of)")
+
+
+@venues.command()
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def diff(one: str, other: str, as_json: bool) -> None:
+    """Print the rules that A and B do not share, in words; each is an ID, or ID@YYYY-MM-DD for older rules.
+
+    \b
+    Examples:
+      liqsim venues diff bitmex-xbtusd deribit-btc-perpetual
+      liqsim venues diff kraken-pf-xbtusd@2026-03-01 kraken-pf-xbtusd
+    """
+    a, b = load_venue(one), load_venue(other)
+    rules = different_rules(a, b)
+    if as_json:
+        heads = [{"id": v.id, "snapshot": v.snapshot and v.snapshot.isoformat(), "hash": v.hash} for v in (a, b)]
+        echo_json({"a": heads[0], "b": heads[1], "rules": {k: {"a": x, "b": y} for k, (x, y) in rules.items()}})
+        return
+    if not rules:
+        click.echo(f"{a.label} and {b.label} have the same rules.")
+        return
+    lines = [["rule", a.label, b.label]]
+    for name, texts in rules.items():
+        cells = [textwrap.wrap(text, _COLUMN, break_on_hyphens=False) or ["-"] for text in texts]
+        for k in range(max(map(len, cells))):
+            lines.append([name if k == 0 else "", *(cell[k] if k < len(cell) else "" for cell in cells)])
+    click.echo(text_table(lines[0], lines[1:], left=(0, 1, 2)))
+    same = len(rules_in_words(a)) - len(rules)
+    click.echo(f'\n{same} other rules read the same. "n/s": not stated by any source; "-": there is no such rule.')
 
 
 def _schedule_text(venue: Venue) -> str:
@@ -192,7 +228,7 @@ def _schedule_text(venue: Venue) -> str:
                 str(k),
                 f"{tier.floor:,.10g}",
                 f"{tier.cap:,.10g}",
-                _percent(tier.maintenance_rate),
+                percent(tier.maintenance_rate),
                 f"{tier.max_leverage:.4g}x",
             ]
             for k, tier in enumerate(schedule.tiers[:20], start=1)
@@ -254,7 +290,7 @@ def price(
         "quote": contract.quote,
         "settlement": contract.settlement,
         "liquidation_price": liquidation,
-        "bankruptcy_price": bankruptcy_price(venue, **position, funding_paid=funding_paid),
+        "bankruptcy_price": bankruptcy_price(venue, **position, funding_paid=funding_paid, window=window),
         "initial_margin": initial_margin(venue, **position, window=window),
         "maintenance_margin": maintenance_margin(
             venue, side, price=entry, quantity=quantity, leverage=leverage, window=window

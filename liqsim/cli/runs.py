@@ -12,12 +12,20 @@ import xarray as xr
 from liqsim import presets
 from liqsim.calibrate import FitResult, ReturnCounts
 from liqsim.cli.base import text_table
+from liqsim.cli.compare import comparison_text
 from liqsim.cli.config import EXAMPLE, read_config, sweep_arguments
 from liqsim.cli.market import counts_text, fits_text
-from liqsim.plot._data import inputs, stop_text
+from liqsim.plot._data import inputs, plus_minus, stop_text
 from liqsim.plot.captions import caption, quote_text
-from liqsim.report import leverage_limits, load_result, record_of, risk_table, save_result, write_report
-from liqsim.report.tables import plus_minus, probability, some
+from liqsim.report import (
+    leverage_limits,
+    load_result,
+    record_of,
+    risk_table,
+    save_result,
+    write_report,
+)
+from liqsim.report.tables import probability, some
 from liqsim.sweep import sweep as simulate
 
 __all__ = ["demo", "report", "sweep"]
@@ -53,8 +61,8 @@ def demo(
     """From real BTC returns to a liquidation grid, figures and a report.
 
     Fits GBM, Merton and Kou to hourly BTC returns, simulates 30 days of 100,000 quote units of notional over 12
-    leverages, 10 stops and both sides on a linear and an inverse venue, and writes result.nc, PNG figures and
-    report.html. Takes about half a minute on two cores.
+    leverages, 10 stops and both sides on a linear and an inverse venue, then the same long on ten venues, each by its
+    own rules, and writes result.nc, venues.nc, PNG figures and report.html. Takes less than a minute on two cores.
 
     \b
     Examples:
@@ -80,6 +88,7 @@ def demo(
         progress=progress,
         on_fits=_show_fits,
         on_sweep=_show_sweep,
+        on_comparison=_show_comparison,
     )
     click.echo(f"\nWritten in {time.perf_counter() - begun:.0f} s:")
     for path in result.files:
@@ -105,6 +114,13 @@ def _show_sweep(ds: xr.Dataset) -> None:
             f"\nCheck against the exact first-passage probability ({len(check)} cells without funding and fees, "
             f"{check[0].n_paths:,} paths): largest |z| = {worst:.2f}"
         )
+
+
+def _show_comparison(ds: xr.Dataset) -> None:
+    from liqsim.demo import SHOWN_LEVERAGE
+
+    click.echo(f"\nThe same {SHOWN_LEVERAGE:g}x long, venue by venue, each by its own rules\n")
+    click.echo(comparison_text(ds.sel(leverage=SHOWN_LEVERAGE), reasons=False))
 
 
 def limits_text(ds: xr.Dataset) -> str:
@@ -202,14 +218,17 @@ def sweep(config: Path, out: Path, paths: int | None, seed: int | None, threads:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="HTML file to write; report.html beside RESULT unless given."
 )
+@click.option("--venues", type=click.Path(path_type=Path), help="Comparison of venues to print with RESULT.")
 @click.option("--title", default="Liquidation risk", show_default=True)
-def report(result: Path, out: Path | None, title: str) -> None:
-    """Write a result of "liqsim sweep" or "liqsim demo" as one self-contained HTML file.
+def report(result: Path, out: Path | None, venues: Path | None, title: str) -> None:
+    """Write a result of "liqsim sweep", "venues compare" or "demo" as one self-contained HTML file.
 
     \b
-    Example:
+    Examples:
       liqsim report result.nc --out report.html
+      liqsim report out/demo/result.nc --venues out/demo/venues.nc
     """
     ds = load_result(result)
-    path = write_report(out or result.with_name("report.html"), ds, title=title)
+    compared = None if venues is None else load_result(venues)
+    path = write_report(out or result.with_name("report.html"), ds, title=title, comparison=compared)
     click.echo(f"Written: {path}")

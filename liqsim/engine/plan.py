@@ -9,18 +9,24 @@ from typing import Any
 import numpy as np
 
 from liqsim._core import kernel_module
-from liqsim.engine.timeline import Timeline, to_nanoseconds
+from liqsim.engine.terms import (
+    STEPS,
+    fee_terms,
+    funding_terms,
+    liquidation_terms,
+    requirement_terms,
+    visits_per_year,
+)
+from liqsim.engine.timeline import Timeline
 from liqsim.errors import MarginRuleError, ParameterError
 from liqsim.models import Kou, Merton, OUPremium, PriceModel
-from liqsim.venues import FixedFunding, PremiumFunding, Venue
+from liqsim.venues import Venue
 
-__all__ = ["SIDES", "Grid", "Pass", "funding_clock", "passage_pass", "seed_key", "sweep_pass"]
+__all__ = ["SIDES", "Grid", "Pass", "passage_pass", "seed_key", "sweep_pass"]
 
 SIDES = ("long", "short")
 
 _NEVER = 1e300
-_MOST_LINES = 64
-_PAID_ON = {"entry": 0, "mark": 1, "index": 2}
 _NO_JUMPS, _NORMAL_JUMPS, _EXPONENTIAL_JUMPS = range(3)
 
 
@@ -109,32 +115,48 @@ class Pass:
         """Fee paid at entry, per entry notional."""
         return float(self.rules["entry_fee"])
 
+    @property
+    def returns_rest(self) -> bool:
+        """Whether the trader keeps what is left after a liquidation."""
+        return bool(self.rules["returns_rest"])
 
-def funding_clock(venue: Venue) -> tuple[int, int] | None:
-    """First payment and interval of a venue's funding, ns; None where nothing is paid."""
-    rule = venue.funding
-    if rule is None:
-        return None
-    return to_nanoseconds(rule.first_days), to_nanoseconds(rule.interval_days)
+    @property
+    def client_pays(self) -> bool:
+        """Whether the trader owes a loss beyond the margin."""
+        return bool(self.rules["client_pays"])
+
+    @property
+    def fund(self) -> float:
+        """What the venue's fund covers of a loss beyond the margin, per entry notional."""
+        return float(self.rules["procedure"]["fund"])
+
+    @property
+    def carries(self) -> bool:
+        """Whether positions may live on after the venue has acted on them."""
+        return bool(self.rules["carries"])
 
 
-def _law(model: PriceModel, premium: OUPremium | None) -> dict[str, Any]:
+def _law(model: PriceModel, premium: OUPremium | None, visits: float = 0.0) -> dict[str, Any]:
+    events = model.jump_rate + visits
     law: dict[str, Any] = {
         "log_drift": model.log_drift,
         "sigma": model.sigma,
-        "mean_gap": 1.0 / model.jump_rate if model.jump_rate > 0 else math.inf,
+        "mean_gap": 1.0 / events if events > 0 else math.inf,
         "jump_law": _NO_JUMPS,
         "jump_mean": 0.0,
         "jump_std": 0.0,
         "p_up": 0.5,
         "mean_up": 0.0,
         "mean_down": 0.0,
+        "visit_share": visits / events if events > 0 else 0.0,
         "premium_start": premium.start if premium else 0.0,
         "premium_mean": premium.mean if premium else 0.0,
         "reversion": premium.mean_reversion if premium else 1.0,
         "premium_vol": premium.vol if premium else 0.0,
         "correlation": premium.correlation if premium and premium.vol > 0 else 0.0,
     }
+    if visits > 0:
+        law["jump_law"] = _EXPONENTIAL_JUMPS  # of size 0, unless the model has jumps of its own
     if model.jump_rate > 0:
         if isinstance(model, Merton):
             law |= {"jump_law": _NORMAL_JUMPS, "jump_mean": model.jump_mean, "jump_std": model.jump_std}
@@ -150,31 +172,6 @@ def _law(model: PriceModel, premium: OUPremium | None) -> dict[str, Any]:
     return law
 
 
-def _funding(venue: Venue | None, law: dict[str, Any]) -> dict[str, Any]:
-    terms: dict[str, Any] = {
-        "scale": 1.0, "interest": 0.0, "clamp": 0.0, "cap": math.inf, "smoothing": 0.0, "change_cap": math.inf,
-        "first_rate": 0.0, "paid_on": 0,
-    }  # fmt: skip
-    rule = venue.funding if venue is not None else None
-    if venue is None or rule is None:
-        return terms
-    terms["paid_on"] = _PAID_ON[rule.notional]
-    if isinstance(rule, FixedFunding):
-        terms |= {"interest": rule.rate, "clamp": math.inf, "first_rate": rule.rate}
-        return terms
-    if not isinstance(rule, PremiumFunding):
-        raise ParameterError(
-            f"venue={venue.label}: a {type(rule).__name__} cannot be simulated; use dataclasses.replace(venue, "
-            "funding=PremiumFunding(...), FixedFunding(...) or None) to choose another funding rule"
-        )
-    for name in ("scale", "interest", "clamp", "cap", "smoothing", "change_cap"):
-        terms[name] = getattr(rule, name)
-    start = law["premium_start"]
-    steady = rule.scale * (start + min(max(rule.interest - start, -rule.clamp), rule.clamp))
-    terms["first_rate"] = min(max(steady, -rule.cap), rule.cap)
-    return terms
-
-
 def _arrays(
     margin: np.ndarray, stop_long: np.ndarray, stop_short: np.ndarray, timeline: Timeline
 ) -> dict[str, np.ndarray]:
@@ -183,20 +180,18 @@ def _arrays(
         "stop_long": np.append(stop_long, -_NEVER),
         "stop_short": np.append(stop_short, _NEVER),
         "instant": np.ascontiguousarray(timeline.instant, dtype=np.float64),
-        "pays": np.ascontiguousarray(timeline.pays, dtype=np.uint8),
+        "pays": np.ascontiguousarray(timeline.pays, dtype=np.float64),
+        "charge_long": np.ascontiguousarray(timeline.charge[0], dtype=np.float64),
+        "charge_short": np.ascontiguousarray(timeline.charge[1], dtype=np.float64),
+        "settles": np.ascontiguousarray(timeline.settles, dtype=np.uint8),
+        "set_of": np.zeros(len(timeline.pays), dtype=np.uint8),
+        "watches": np.ascontiguousarray(timeline.watches, dtype=np.uint8),
+        "retests": np.ascontiguousarray(timeline.retests, dtype=np.uint8),
         "checks": np.ascontiguousarray(timeline.checks, dtype=np.uint8),
+        "calls": np.ascontiguousarray(timeline.calls, dtype=np.uint8),
+        "due": np.ascontiguousarray(timeline.due, dtype=np.int32),
         "horizon": np.ascontiguousarray(timeline.horizon, dtype=np.int32),
     }
-
-
-def _lines(venue: Venue, notional: float, price: float, side: str) -> list[tuple[float, float]]:
-    alpha, beta = venue.maintenance_lines(notional, price, side)
-    if len(alpha) > _MOST_LINES:
-        raise MarginRuleError(
-            f"the requirement of {venue.label} has {len(alpha)} pieces, more than the {_MOST_LINES} that can be "
-            "simulated; merge tiers that this position cannot reach"
-        )
-    return list(zip(alpha.tolist(), beta.tolist(), strict=True))
 
 
 def sweep_pass(
@@ -210,78 +205,97 @@ def sweep_pass(
     key: tuple[int, int],
     *,
     liquidation_first: bool,
-    continuous: bool,
+    top_up: float = 0.0,
 ) -> Pass:
     """One pass of :func:`liqsim.sweep`.
+
+    Parameters
+    ----------
+    model, venue, premium, grid, notional, price, timeline, key
+        What is simulated.
+    liquidation_first : bool
+        Whether a jump beyond both stop and liquidation level liquidates.
+    top_up : float
+        What the trader will add on margin calls in all, per entry notional.
 
     Raises
     ------
     MarginRuleError
         If the venue does not allow the position, or it would be liquidated the moment it is opened.
+    VenueDataError
+        If a rule needs a value that no source states.
     """
+    venue.check_known()
     margin = np.sort(1.0 / grid.leverage)
-    lines: list[list[tuple[float, float]]] = []
-    for side in SIDES:
-        if side not in grid.sides:
-            lines.append([(0.0, 0.0)])
-            continue
-        try:
-            venue.check(grid.leverage, notional, price, side=side)
-            lines.append(_lines(venue, notional, price, side))
-        except ParameterError as error:
-            if venue.id in str(error):
-                raise
-            raise type(error)(f"{venue.label} cannot be simulated: {error}") from None
-        required = max(alpha + beta for alpha, beta in lines[-1])
-        if required >= margin[0]:
-            worst = 1.0 / margin[0]
-            raise MarginRuleError(
-                f"leverage={worst:g} leaves a margin of {margin[0]:g} of the notional, not above the maintenance "
-                f"requirement {required:g} of {venue.label} at entry: the position would be liquidated at once; "
-                f"keep leverage below {1.0 / required:g}"
-            )
-    entry_fee = float(venue.fees.rate("taker", venue.contract, price))
-    share = entry_fee if venue.contract.kind == "inverse" else float(venue.fees.taker or 0.0)
-    law = _law(model, premium)
+    window = timeline.window[0] or None
+    windows = list(dict.fromkeys(timeline.window)) or [""]
+    try:
+        for side in grid.sides:
+            venue.check(grid.leverage, notional, price, side=side, window=window)
+        requirements = requirement_terms(venue, notional, price, grid.sides, windows)
+    except ParameterError as error:
+        if venue.id in str(error):
+            raise
+        raise type(error)(f"{venue.label} cannot be simulated: {error}") from None
+    _refuse_instant_liquidation(venue, notional, price, grid, margin, window)
+    law = _law(model, premium, visits_per_year(venue))
     stops = np.sort(grid.stop)
     with np.errstate(divide="ignore", invalid="ignore"):
         stop_long = np.where(stops < 1.0, np.log1p(-np.minimum(stops, 1.0)), -_NEVER)
         stop_short = np.where(np.isfinite(stops), np.log1p(stops), _NEVER)
     rules = {
-        "inverse": venue.contract.kind == "inverse",
-        "continuous": continuous,
+        "inverse": venue.contract.is_inverse,
         "liquidation_first": liquidation_first,
-        "entry_fee": entry_fee,
-        "exit_fee": share,
-        "exit_money": entry_fee - share,
         "key": key,
         "sides": [side in grid.sides for side in SIDES],
-        "lines": lines,
-        **_funding(venue, law),
+        **fee_terms(venue, price),
+        **requirements,
+        **liquidation_terms(venue, notional, price, top_up),
+        **funding_terms(venue, law["premium_start"]),
     }
-    return Pass(law, rules, _arrays(margin, stop_long, stop_short, timeline), timeline.horizons)
+    arrays = _arrays(margin, stop_long, stop_short, timeline)
+    arrays["set_of"][:] = [windows.index(name) for name in timeline.window]
+    if any(numbers["form"] == STEPS for pair in requirements["tiers"] for numbers in pair):
+        arrays["retests"][1:] = 1  # a position that has grown into another tier meets another requirement
+    return Pass(law, rules, arrays, timeline.horizons)
 
 
-def passage_pass(
-    model: PriceModel, levels: np.ndarray, timeline: Timeline, key: tuple[int, int], *, continuous: bool
-) -> Pass:
+def _refuse_instant_liquidation(
+    venue: Venue, notional: float, price: float, grid: Grid, margin: np.ndarray, window: str | None
+) -> None:
+    quantity = float(venue.contract.quantity(notional, price))
+    for side in grid.sides:
+        leverage = np.sort(grid.leverage)[::-1]
+        required = np.broadcast_to(
+            venue.pieces(quantity, price, side, leverage=leverage, window=window)(np.ones(1)), margin.shape
+        )
+        too_high = required >= margin
+        if np.any(too_high):
+            i = int(np.argmax(too_high))
+            raise MarginRuleError(
+                f"leverage={leverage[i]:g} leaves a margin of {margin[i]:g} of the notional, not above the maintenance "
+                f"requirement {required[i]:g} of {venue.label} at entry: the position would be liquidated at once; "
+                f"keep leverage below {1.0 / required[i]:g}"
+            )
+
+
+def passage_pass(model: PriceModel, levels: np.ndarray, timeline: Timeline, key: tuple[int, int]) -> Pass:
     """One pass of :func:`liqsim.first_passage`: levels are stops of a position that is never liquidated."""
     below = np.log(np.sort(levels[levels < 1.0])[::-1])
     above = np.log(np.sort(levels[levels > 1.0]))
     width = max(len(below), len(above))
     stop_long = np.concatenate([below, np.full(width - len(below), -_NEVER)])
     stop_short = np.concatenate([above, np.full(width - len(above), _NEVER)])
+    free = Venue.from_tiers([(0, None, 0.0, 1)])
     rules = {
         "inverse": False,
-        "continuous": continuous,
         "liquidation_first": True,
-        "entry_fee": 0.0,
-        "exit_fee": 0.0,
-        "exit_money": 0.0,
         "key": key,
         "sides": [len(below) > 0, len(above) > 0],
-        "lines": [[(0.0, 0.0)], [(0.0, 0.0)]],
-        **_funding(None, {}),
+        **fee_terms(free, 1.0),
+        **requirement_terms(free, 1.0, 1.0, SIDES, [""]),
+        **liquidation_terms(free, 1.0, 1.0, 0.0),
+        **funding_terms(None, 0.0),
     }
     arrays = _arrays(np.array([_NEVER]), stop_long, stop_short, timeline)
     return Pass(_law(model, None), rules, arrays, timeline.horizons)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from liqsim.engine.plan import Pass
-from liqsim.engine.tally import Totals
+from liqsim.engine.tally import Sums, Totals
 from liqsim.errors import ParameterError
 
 __all__ = ["available_threads", "check_threads", "run_passes"]
@@ -68,16 +68,17 @@ class _Work:
             self.batch = int(min(max(ideal, _SMALLEST_BATCH), _LARGEST_BATCH))
 
 
-def _worker(task: Pass, work: _Work, stop: np.ndarray, report: Callable[[int], Any]) -> Totals:
+def _worker(task: Pass, work: _Work, stop: np.ndarray, report: Callable[[int], Any]) -> Sums:
     kernel = task.kernel()
-    totals = Totals(kernel.tally_shape())
     tally = np.zeros(kernel.tally_shape(), dtype=np.int64)
+    carried = np.zeros(kernel.carried_shape(), dtype=np.int64)
+    sums = Sums(Totals(tally.shape), Totals(carried.shape))
     while not stop[0]:
         first, count = work.take()
         if count == 0:
             break
         begun = time.perf_counter()
-        fits = kernel.run(first, count, tally, stop)
+        fits = kernel.run(first, count, tally, carried, stop)
         work.timed(count, time.perf_counter() - begun)
         if not fits:
             stop[0] = 1
@@ -85,15 +86,17 @@ def _worker(task: Pass, work: _Work, stop: np.ndarray, report: Callable[[int], A
                 f"a path among {first}..{first + count - 1} gained or paid more than 16384 times the entry notional, "
                 "beyond what the sums can hold; lower the volatility, the jump sizes or the horizon"
             )
-        totals.add(tally)
+        sums.whole.add(tally)
+        sums.carried.add(carried)
         tally[...] = 0
+        carried[...] = 0
         report(count)
-    return totals
+    return sums
 
 
 def run_passes(
     passes: Sequence[Pass], n_paths: int, threads: int, report: Callable[[int], Any] = lambda count: None
-) -> list[Totals]:
+) -> list[Sums]:
     """Run every pass over paths ``0 .. n_paths - 1``.
 
     The calling thread only waits, so that an interrupt reaches it at once; it then stops the kernels.
@@ -108,7 +111,7 @@ def run_passes(
 
     Returns
     -------
-    list of Totals
+    list of Sums
         In the order of ``passes``.
     """
     results = []

@@ -1,7 +1,8 @@
 """Exact sums over paths and the estimates they give.
 
 A kernel books a crossing once, at the corner of the rectangle of cells that are still open. Prefix sums over the grid
-(rows for stops, columns for liquidations, both for survivors) recover every cell; see the kernel's header.
+(rows for stops, columns for liquidations, both for survivors) recover every cell; see the kernel's header. A position
+that lives on after the venue has acted on it is booked by itself, in every column that is left when it ends.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["CellSums", "Moments", "Totals", "cell_sums"]
+from liqsim.engine.plan import Pass
+
+__all__ = ["CellSums", "Moments", "Sums", "Totals", "cell_sums"]
 
 _LIQUIDATED, _STOPPED, _SURVIVED = range(3)
 _LOW_BITS = 31
@@ -54,6 +57,10 @@ class Moments:
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.total + other.total, self.squares + other.squares)
 
+    def times(self, factor: float) -> Moments:
+        """The same quantity in another unit."""
+        return Moments(self.total * factor, self.squares * factor * factor)
+
     def mean(self, n: int) -> np.ndarray:
         """Sample mean."""
         return self.total / n
@@ -67,19 +74,42 @@ class Moments:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """What one pass has booked: whole positions, and those that lived on after the venue had acted on them."""
+
+    whole: Totals
+    carried: Totals
+
+    def merge(self, other: Sums) -> None:
+        """Add the sums of another worker."""
+        self.whole.merge(other.whole)
+        self.carried.merge(other.carried)
+
+
+@dataclass(frozen=True)
 class CellSums:
-    """Sums of every cell, each array of shape (horizon, side, row, column), at the kernel's rows and columns."""
+    """Sums of every cell, each array of shape (horizon, side, row, column), at the kernel's rows and columns.
+
+    ``liquidated`` counts the paths on which the venue has closed any part of the position, ``cut`` those of them on
+    which it did not close all, ``called`` those on which it called for margin. ``returned`` is what a trader who was
+    liquidated gets back, less what they have added on calls.
+    """
 
     liquidated: np.ndarray
     stopped: np.ndarray
     survived: np.ndarray
+    cut: np.ndarray
+    called: np.ndarray
     funding_cost: Moments
     time: Moments
     fees: Moments
     pnl: Moments
     shortfall: Moments
     engine_kept: Moments
-    price_pnl: Moments
+    returned: Moments
+    closed_share: Moments
+    topped_up: Moments
+    uncovered: Moments
 
 
 def _moments(sums: np.ndarray, quantity: int) -> Moments:
@@ -90,35 +120,82 @@ def _moments(sums: np.ndarray, quantity: int) -> Moments:
     )
 
 
-def cell_sums(totals: Totals, margin: np.ndarray, entry_fee: float) -> CellSums:
+def _affine(count: np.ndarray, x: Moments, a: np.ndarray, b: np.ndarray | float) -> Moments:
+    """Moments of ``a + b x`` over ``count`` paths."""
+    return Moments(a * count + b * x.total, a * (a * count) + 2.0 * b * (a * x.total) + b * b * x.squares)
+
+
+def cell_sums(task: Pass, sums: Sums) -> CellSums:
     """Turn booked corners into sums per cell.
 
     Parameters
     ----------
-    totals : Totals
-        Of shape (horizon, side, outcome, row, column, field).
-    margin : ndarray, shape (row,)
-        Initial margin per entry notional.
-    entry_fee : float
-        Fee paid at entry, per entry notional.
+    task : Pass
+    sums : Sums
+        What its kernel has booked.
     """
     # axes after the outcome is taken: horizon, side, row, column, field
-    liquidated = totals.prefix(_LIQUIDATED, (0, 3))
-    stopped = totals.prefix(_STOPPED, (0, 2))
-    survived = totals.prefix(_SURVIVED, (2, 3))
+    liquidated = sums.whole.prefix(_LIQUIDATED, (0, 3))
+    stopped = sums.whole.prefix(_STOPPED, (0, 2))
+    survived = sums.whole.prefix(_SURVIVED, (2, 3))
     n_liquidated = liquidated[..., 0]
-    fees_in = n_liquidated * entry_fee
-    lost = margin[:, None] + entry_fee
-    margin_lost = Moments(-n_liquidated * lost, n_liquidated * lost * lost)
-    return CellSums(
+    entry_fee = np.float64(task.entry_fee)
+    nothing = Moments(np.zeros_like(n_liquidated), np.zeros_like(n_liquidated))
+    if task.returns_rest:
+        fees = _moments(liquidated, 2)
+        kept, pnl = nothing, _moments(liquidated, 3)
+        returned = _returned(task, n_liquidated, pnl, _moments(liquidated, 4))
+    else:
+        lost = task.margin[:, np.newaxis] + entry_fee
+        fees = Moments(n_liquidated * entry_fee, n_liquidated * entry_fee * entry_fee)
+        kept, returned = _moments(liquidated, 2), nothing
+        owed = _moments(liquidated, 4) if task.client_pays else nothing
+        pnl = _affine(n_liquidated, owed, -lost, -1.0)
+    whole = CellSums(
         liquidated=n_liquidated,
         stopped=stopped[..., 0],
         survived=survived[..., 0],
+        cut=nothing.total,
+        called=nothing.total,
         funding_cost=_moments(liquidated, 0) + _moments(stopped, 0) + _moments(survived, 0),
         time=_moments(liquidated, 1) + _moments(stopped, 1) + _moments(survived, 1),
-        fees=Moments(fees_in, fees_in * entry_fee) + _moments(stopped, 2) + _moments(survived, 2),
-        pnl=margin_lost + _moments(stopped, 3) + _moments(survived, 3),
+        fees=fees + _moments(stopped, 2) + _moments(survived, 2),
+        pnl=pnl + _moments(stopped, 3) + _moments(survived, 3),
         shortfall=_moments(liquidated, 4) + _moments(stopped, 4),
-        engine_kept=_moments(liquidated, 2),
-        price_pnl=_moments(liquidated, 3),
+        engine_kept=kept,
+        returned=returned,
+        closed_share=Moments(n_liquidated, n_liquidated),
+        topped_up=nothing,
+        uncovered=nothing,
+    )
+    return _add_carried(task, whole, sums.carried) if task.carries else whole
+
+
+def _returned(task: Pass, count: np.ndarray, pnl: Moments, shortfall: Moments) -> Moments:
+    """What liquidated traders get back: P&L plus margin and entry fee, or nothing where they owe a shortfall."""
+    back = _affine(count, pnl, task.margin[:, np.newaxis] + task.entry_fee, 1.0)
+    if not task.client_pays:
+        return back
+    return Moments(back.total + shortfall.total, np.maximum(back.squares - shortfall.squares, 0.0))
+
+
+def _add_carried(task: Pass, whole: CellSums, carried: Totals) -> CellSums:
+    # Closed and stopped count from their horizon on, open at theirs; closed and open in all columns that are left.
+    ends = [carried.prefix(end, axes) for end, axes in enumerate(((0, 3), (0,), (3,), (0,), (3,)))]
+    closed, stopped, still_open, cut_stopped, cut_open = (end[..., 0] for end in ends)
+    booked = np.sum(ends, axis=0)
+    cut = cut_stopped + cut_open
+    liquidated = ends[0] + ends[3] + ends[4]
+    returned = _returned(task, closed + cut, _moments(liquidated, 3), _moments(liquidated, 4))
+    names = (
+        "funding_cost", "time", "fees", "pnl", "shortfall", "engine_kept", "closed_share", "topped_up", "uncovered",
+    )  # fmt: skip
+    return CellSums(
+        liquidated=whole.liquidated + closed + cut,
+        stopped=whole.stopped + stopped,
+        survived=whole.survived + still_open,
+        cut=cut,
+        called=booked[..., -1],
+        returned=whole.returned + returned,
+        **{name: getattr(whole, name) + _moments(booked, k) for k, name in enumerate(names)},
     )

@@ -1,21 +1,31 @@
-"""The instants at which a run stops: funding stamps, discrete checks, horizons.
+"""The instants at which a run stops, and what happens at each.
 
-Random numbers are counted by interval, so the intervals must not depend on what else was asked: between funding
-stamps nothing is added but whole days where nothing is paid, and a horizon that falls between two instants runs in a
-pass of its own instead of splitting an interval for the others.
+Price moves always; margin is tested when the venue looks; cash moves when funding is paid. The instants of all three
+are merged. Random numbers are counted by interval, so the intervals must not depend on what else was asked: between the
+venue's own instants nothing is added but whole days where nothing is paid, and a horizon that falls between two
+instants runs in a pass of its own instead of splitting an interval for the others.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from liqsim.durations import DAYS_PER_YEAR
 from liqsim.errors import ParameterError
+from liqsim.venues import BasisCarry, Rollover, Venue, WindowedRates
+from liqsim.venues.clock import closed_windows, window_switches
 
-__all__ = ["Timeline", "build_timelines", "to_nanoseconds"]
+__all__ = ["REFERENCE_START", "Clock", "Timeline", "build_timelines", "to_nanoseconds", "venue_clock"]
 
+# A Monday midnight, where rules follow the calendar and no time of entry is given.
+REFERENCE_START = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
+
+# A closure under way at the last horizon is followed to its end, so that the horizon is not taken for the reopening.
+_LONGEST_CLOSURE = dt.timedelta(days=8)
 _NANOSECONDS_PER_DAY = 86_400_000_000_000
 _MOST_INTERVALS = 2**24  # 5-second checks over two and a half years; 2**28 is what the counter can tell apart
 
@@ -23,6 +33,142 @@ _MOST_INTERVALS = 2**24  # 5-second checks over two and a half years; 2**28 is w
 def to_nanoseconds(days: float) -> int:
     """Days as whole nanoseconds, so that instants compare exactly."""
     return round(days * _NANOSECONDS_PER_DAY)
+
+
+def _instants(values: Iterable[int] = ()) -> np.ndarray:
+    return np.array(list(values), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What a venue does when; instants are nanoseconds after entry, up to ``end``.
+
+    Parameters
+    ----------
+    end : int
+        Last instant that the clock knows of.
+    payments, weights : ndarray
+        Funding stamps, and the length of the interval that each ends over the usual one.
+    settlements : ndarray
+        When accrued funding becomes cash; none where it is at once.
+    charges : tuple of dict
+        For longs and shorts: what is charged besides, per entry notional, by instant (0 is entry).
+    windows : list of (int, str)
+        Margin window in force from each instant on; the first at 0. Empty where rates do not change.
+    closed : list of (int, int)
+        Hours without trading.
+    tests : ndarray
+        When margin is tested, where it is not tested all the time.
+    deadline : int, optional
+        Time from a margin call to the forced close.
+    """
+
+    end: int
+    payments: np.ndarray = field(default_factory=_instants)
+    weights: np.ndarray = field(default_factory=lambda: np.empty(0))
+    settlements: np.ndarray = field(default_factory=_instants)
+    charges: tuple[dict[int, float], dict[int, float]] = ({}, {})
+    windows: tuple[tuple[int, str], ...] = ()
+    closed: tuple[tuple[int, int], ...] = ()
+    tests: np.ndarray = field(default_factory=_instants)
+    deadline: int | None = None
+
+    def is_halted(self, at: np.ndarray) -> np.ndarray:
+        """Whether there is no trading: after a closure's first instant, before its last."""
+        halted = np.zeros(len(at), dtype=bool)
+        for opens, closes in self.closed:
+            halted |= (at > opens) & (at < closes)
+        return halted
+
+    def deadlines(self) -> np.ndarray:
+        """When calls made at each of ``tests`` fall due: at the deadline, or when trading resumes after it."""
+        due = self.tests + (self.deadline or 0)
+        for opens, closes in self.closed:
+            due = np.where((due > opens) & (due < closes), closes, due)
+        return due
+
+    def instants(self) -> np.ndarray:
+        """Every instant after entry at which the venue does something; whole days where it never pays."""
+        found = [self.payments, self.settlements, self.tests]
+        if self.deadline:
+            found.append(self.deadlines())
+        found += [_instants(edge for span in self.closed for edge in span)]
+        found += [_instants(at for at, _ in self.windows)]
+        found += [_instants(by_instant) for by_instant in self.charges]
+        if len(self.payments) == 0:
+            found.append(np.arange(_NANOSECONDS_PER_DAY, self.end + 1, _NANOSECONDS_PER_DAY, dtype=np.int64))
+        merged = np.unique(np.concatenate(found))
+        return merged[(merged > 0) & (merged <= self.end)]
+
+
+def venue_clock(venue: Venue | None, end: int, start: dt.datetime | None) -> Clock:
+    """The clock of a venue.
+
+    Parameters
+    ----------
+    venue : Venue or None
+        None: nothing ever happens.
+    end : int
+        Longest horizon, ns.
+    start : datetime.datetime, optional
+        Entry. Without it funding stamps count from entry and calendars from :data:`REFERENCE_START`.
+    """
+    if venue is None:
+        return Clock(end)
+    begin = REFERENCE_START if start is None else start
+    stop = begin + dt.timedelta(microseconds=end // 1000)
+    rule = venue.funding
+    payments: list[tuple[int, float]] = []
+    charges: tuple[dict[int, float], dict[int, float]] = ({}, {})
+    settlements: list[int] = []
+    if rule is not None:
+        first = to_nanoseconds(rule.first_days if start is None else rule.first_after(start))
+        _count(end, rule.interval_days)
+        stamps = rule.stamps(end, first)
+        if isinstance(rule, Rollover):
+            for side, rate, opening in zip(
+                charges, (rule.long_rate, rule.short_rate), (rule.opening_long, rule.opening_short), strict=True
+            ):
+                side.update({0: opening, **{at: rate for at, _ in stamps}})
+        else:
+            payments = stamps
+        if isinstance(rule, BasisCarry) and rule.roll_days is not None:
+            step = to_nanoseconds(rule.roll_days)
+            for side in charges:
+                side.update({at: rule.roll_cost for at in range(step, end + 1, step)})
+        if rule.settlement is not None:
+            settlements = rule.settlement.instants(begin, stop)
+    deadline = None
+    tests: list[int] = []
+    if venue.margin_times is not None:
+        tests = venue.margin_times.instants(begin, stop)
+        deadline = to_nanoseconds(venue.liquidation.deadline_days or 0.0)
+    closed = tuple(closed_windows(venue.closures, begin, stop + _LONGEST_CLOSURE))
+    at = _instants(tests)
+    tests = at[~Clock(end, closed=closed).is_halted(at)].tolist()
+    windows: tuple[tuple[int, str], ...] = ()
+    if isinstance(venue.margin, WindowedRates):
+        windows = tuple(window_switches(venue.margin.windows, begin, stop))
+    return Clock(
+        end=end,
+        payments=_instants(at for at, _ in payments),
+        weights=np.array([weight for _, weight in payments], dtype=float),
+        settlements=_instants(settlements),
+        charges=charges,
+        windows=windows,
+        closed=closed,
+        tests=_instants(tests),
+        deadline=deadline,
+    )
+
+
+def _count(end: int, step_days: float, what: str = "funding") -> None:
+    n = end / max(to_nanoseconds(step_days), 1)
+    if n > _MOST_INTERVALS:
+        raise ParameterError(
+            f"the horizon of {end / _NANOSECONDS_PER_DAY:g} days holds {n:.3g} intervals, more than the "
+            f"{_MOST_INTERVALS:.3g} that can be simulated; lengthen the {what} interval"
+        )
 
 
 @dataclass(frozen=True)
@@ -33,8 +179,17 @@ class Timeline:
     ----------
     instant : ndarray of float64, shape (n_intervals + 1,)
         Years from entry; the first is 0.
-    pays, checks : ndarray of uint8, shape (n_intervals,)
-        Funding is paid, or the venue looks at the price, at the end of the interval.
+    pays : ndarray of float64, shape (n_intervals,)
+        Funding is paid at the end of the interval: its length over the usual one, or 0.
+    charge : tuple of ndarray of float64, shape (n_intervals + 1,)
+        What longs and shorts are charged at entry and at the end of each interval, per entry notional.
+    settles, watches, retests, checks, calls : ndarray of uint8, shape (n_intervals,)
+        Accrued funding is paid at the interval's end; the venue watches throughout; it looks again at the start, since
+        cash or requirement changed; it looks at the end; it tests margin there (1) or a call may fall due (2).
+    due : ndarray of int32, shape (n_intervals,)
+        Interval at whose end a call made at the end of this one falls due; ``n_intervals`` if beyond the horizon.
+    window : tuple of str, shape (n_intervals,)
+        Margin window in force; empty names where rates do not change.
     horizon : ndarray of int32, shape (n_intervals,)
         Which of ``horizons`` ends with the interval, or -1.
     horizons : tuple of int
@@ -43,15 +198,23 @@ class Timeline:
 
     instant: np.ndarray
     pays: np.ndarray
+    charge: tuple[np.ndarray, np.ndarray]
+    settles: np.ndarray
+    watches: np.ndarray
+    retests: np.ndarray
     checks: np.ndarray
+    calls: np.ndarray
+    due: np.ndarray
+    window: tuple[str, ...]
     horizon: np.ndarray
     horizons: tuple[int, ...]
 
 
 def build_timelines(
     horizons: list[int],
-    funding: tuple[int, int] | None = None,
+    clock: Clock | None = None,
     monitoring: int | None = None,
+    shared: np.ndarray | None = None,
 ) -> list[Timeline]:
     """Timelines that serve all horizons.
 
@@ -59,49 +222,82 @@ def build_timelines(
     ----------
     horizons : list of int
         Horizons, ns, in the order of the result.
-    funding : (first, interval), optional
-        First payment after entry and time between payments, ns; None where nothing is paid.
+    clock : Clock, optional
+        What the venue does; nothing unless given.
     monitoring : int, optional
         Time between the venue's looks at the price, ns; None for continuous monitoring.
+    shared : ndarray of int64, optional
+        Instants of other venues at which this one shall stop too, so that all see the same paths.
 
     Returns
     -------
     list of Timeline
         One for all horizons that fall on an instant of the common grid, one more for each that does not.
     """
-    first, step = funding if funding is not None else (_NANOSECONDS_PER_DAY, _NANOSECONDS_PER_DAY)
-
-    def on_grid(ns: int) -> bool:
-        aligned = ns >= first and (ns - first) % step == 0
-        return aligned or (monitoring is not None and ns % monitoring == 0)
-
-    together = [i for i, ns in enumerate(horizons) if on_grid(ns)]
+    end = max(horizons)
+    clock = clock or Clock(end)
+    looks = _instants()
+    if monitoring:
+        _count(end, monitoring / _NANOSECONDS_PER_DAY, "monitoring")
+        looks = np.arange(monitoring, end + 1, monitoring, dtype=np.int64)
+    grid = np.union1d(clock.instants(), looks)
+    if shared is not None:
+        grid = np.union1d(grid, shared[(shared > 0) & (shared <= end)])
+    on_grid = np.isin(horizons, grid)
+    together = [i for i in range(len(horizons)) if on_grid[i]]
     groups = [together] if together else []
-    groups += [[i] for i, ns in enumerate(horizons) if not on_grid(ns)]
-    return [_build(horizons, group, first, step, funding is not None, monitoring) for group in groups]
+    groups += [[i] for i in range(len(horizons)) if not on_grid[i]]
+    return [_build(horizons, group, clock, grid, looks) for group in groups]
 
 
-def _build(
-    horizons: list[int], group: list[int], first: int, step: int, has_funding: bool, monitoring: int | None
-) -> Timeline:
+def _build(horizons: list[int], group: list[int], clock: Clock, grid: np.ndarray, looks: np.ndarray) -> Timeline:
     end = max(horizons[i] for i in group)
-    n = (max(end - first, 0)) // step + (end // monitoring if monitoring else 0)
-    if n > _MOST_INTERVALS:
-        raise ParameterError(
-            f"the horizon of {end / _NANOSECONDS_PER_DAY:g} days holds {n:.3g} intervals, more than the "
-            f"{_MOST_INTERVALS:.3g} that can be simulated; lengthen the funding or monitoring interval"
-        )
-    grid = np.arange(first, end + 1, step, dtype=np.int64)
-    looks = np.arange(monitoring, end + 1, monitoring, dtype=np.int64) if monitoring else np.empty(0, np.int64)
     ends = np.array(sorted({horizons[i] for i in group}), dtype=np.int64)
-    instants = np.union1d(np.union1d(grid, looks), ends)
+    instants = np.union1d(grid[grid <= end], ends)
+    starts = np.concatenate([[0], instants[:-1]])
+    n = len(instants)
+    pays = np.zeros(n)
+    place = np.searchsorted(instants, clock.payments[clock.payments <= end])
+    pays[place] = clock.weights[clock.payments <= end]
+    settles = np.isin(instants, clock.settlements)
+    charge = tuple(
+        np.array([by_instant.get(0, 0.0), *(by_instant.get(int(at), 0.0) for at in instants)])
+        for by_instant in clock.charges
+    )
+    is_closed = np.zeros(n, dtype=bool)
+    reopens = np.zeros(n, dtype=bool)
+    for opens, closes in clock.closed:
+        is_closed |= (starts >= opens) & (starts < closes)
+        reopens |= instants == closes
+    discrete = len(looks) > 0
+    checks = (np.isin(instants, looks) & ~is_closed) if discrete else reopens
+    switched = np.isin(starts, _instants(at for at, _ in clock.windows if at > 0))
+    moved = (pays > 0) | settles | (charge[0][1:] != 0) | (charge[1][1:] != 0)
+    retests = switched | np.concatenate([[bool(charge[0][0] or charge[1][0])], moved[:-1]])
+    tests = np.isin(instants, clock.tests)
+    due = np.full(n, n, dtype=np.int32)
+    if clock.deadline is not None:
+        called = clock.tests <= end
+        place = np.searchsorted(instants, clock.tests[called])
+        due[place] = np.searchsorted(instants, clock.deadlines()[called])
+    falls_due = np.zeros(n, dtype=bool)
+    falls_due[due[tests & (due < n)]] = True
+    names = [name for _, name in clock.windows]
+    since = np.array([at for at, _ in clock.windows], dtype=np.int64)
     order = sorted(group, key=lambda i: horizons[i])
-    horizon = np.full(len(instants), -1, dtype=np.int32)
+    horizon = np.full(n, -1, dtype=np.int32)
     horizon[np.searchsorted(instants, ends)] = np.arange(len(ends))
     return Timeline(
         instant=np.concatenate([[0.0], instants / _NANOSECONDS_PER_DAY / DAYS_PER_YEAR]),
-        pays=(np.isin(instants, grid) & has_funding).astype(np.uint8),
-        checks=np.isin(instants, looks).astype(np.uint8),
+        pays=pays,
+        charge=charge,  # type: ignore[arg-type]
+        settles=settles.astype(np.uint8),
+        watches=(~is_closed & (not discrete)).astype(np.uint8),
+        retests=retests.astype(np.uint8),
+        checks=checks.astype(np.uint8),
+        calls=(tests + 2 * falls_due).astype(np.uint8),
+        due=due,
+        window=tuple(names[np.searchsorted(since, at, side="right") - 1] if names else "" for at in starts.tolist()),
         horizon=horizon,
         horizons=tuple(order),
     )

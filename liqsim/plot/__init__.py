@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from liqsim.plot.curves import Cliff, CliffLine, cliff
     from liqsim.plot.grids import Heatmap, heatmap
     from liqsim.plot.returns import ReturnFit, return_fit, widening_density
+    from liqsim.plot.venues import VenueComparison, compare
 
 __all__ = [
     "Cliff",
     "CliffLine",
     "Heatmap",
     "ReturnFit",
+    "VenueComparison",
     "caption",
     "cliff",
+    "compare",
     "heatmap",
     "return_fit",
     "widening_density",
@@ -37,6 +40,8 @@ _HOME = {
     "ReturnFit": "returns",
     "return_fit": "returns",
     "widening_density": "returns",
+    "VenueComparison": "venues",
+    "compare": "venues",
 }
 
 

@@ -22,8 +22,10 @@ __all__ = [
     "labelled",
     "percent",
     "plane",
+    "plus_minus",
     "scalar",
     "scale_of",
+    "share_of_margin",
     "stop_text",
     "title_of",
     "variable",
@@ -123,6 +125,25 @@ def percent(p: float, n_paths: int | None = None) -> str:
     return f"{x:.{digits}f}"
 
 
+def plus_minus(value: float, se: float, factor: float = 1.0, most_digits: int = 12) -> tuple[str, str]:
+    """Value and standard error with the digits that the error supports, at most ``most_digits`` decimals.
+
+    The error keeps one digit, two where the first is a 1; it is empty where it vanishes at the digits shown.
+
+    Examples
+    --------
+    >>> plus_minus(0.44397, 0.00049, 100), plus_minus(0.44397, 0.00153, 100), plus_minus(10.0004, 0.002, most_digits=1)
+    (('44.40', '0.05'), ('44.40', '0.15'), ('10.0', ''))
+    """
+    value, se = factor * value, factor * se
+    if not se > 0 or not math.isfinite(se):
+        return f"{value:.{min(most_digits, 3)}f}", ""
+    power = math.floor(math.log10(se))
+    digits = min(max(0, -power + (se < 1.95 * 10.0**power)), most_digits)
+    shown = f"{se:.{digits}f}"
+    return f"{value:.{digits}f}", shown if float(shown) > 0 else ""
+
+
 def labelled(values: xr.DataArray, unit: str, width: int = 46) -> str:
     """Long name and unit of a variable, broken into lines of ``width``."""
     name = str(values.attrs.get("long_name", values.name))
@@ -141,6 +162,20 @@ def scalar(ds: xr.Dataset, name: str) -> Any:
     if name in ds.coords and ds[name].size == 1:
         return ds[name].values.reshape(-1)[0]
     return None
+
+
+def share_of_margin(cell: xr.Dataset, name: str) -> tuple[float, float]:
+    """What share of the margin of liquidated positions a quantity is, and its standard error; (nan, nan) without any.
+
+    Off liquidations the quantity is 0, so the ratio R of its mean to the probability p of a liquidation has the
+    variance ``(se^2 - R^2 p (1 - p) / n) / p^2``.
+    """
+    p, n = float(cell["p_liquidation"]), int(cell["p_liquidation"].attrs["n_paths"])
+    if not p > 0:
+        return math.nan, math.nan
+    ratio, leverage = float(cell[name]) / p, float(cell["leverage"])
+    variance = float(cell[f"{name}_se"]) ** 2 - ratio**2 * p * (1.0 - p) / n
+    return leverage * ratio, leverage * math.sqrt(max(variance, 0.0)) / p
 
 
 def stop_text(stop: float) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from liqsim.cells import ASSUMED_NOTE
 from liqsim.plot._data import horizon_text, inputs, scalar
 
-__all__ = ["caption"]
+__all__ = ["caption", "footnotes"]
 
+_MOST_VENUES = 3  # that are named one by one
 _NAMES = {"gbm": "GBM", "merton": "Merton", "kou": "Kou"}
 _SYMBOLS = {
     "sigma": "volatility",
@@ -75,7 +78,8 @@ def caption(ds: xr.Dataset) -> str:
         snapshot = venues.get(label, {}).get("snapshot")
         parts.append(f"{label}, rules of {snapshot}" if snapshot else str(label))
     elif venues:
-        parts.append(" and ".join(venues))
+        shown = [str(v) for v in np.atleast_1d(ds["venue"].values)] if "venue" in ds.coords else list(venues)
+        parts.append(" and ".join(shown) if len(shown) <= _MOST_VENUES else f"{len(shown)} venues")
     side = scalar(ds, "side")
     if side is not None:
         parts.append(str(side))
@@ -92,3 +96,33 @@ def caption(ds: xr.Dataset) -> str:
     if "seed" in ds.attrs:
         parts.append(f"seed {ds.attrs['seed']}")
     return " · ".join(parts)
+
+
+def footnotes(ds: xr.Dataset) -> list[str]:
+    """What a reader must know of a comparison: which venues are left out, closed, or need an assumption.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Result of :func:`liqsim.compare_venues`.
+
+    Returns
+    -------
+    list of str
+        One sentence or two each; empty where there is nothing to say.
+    """
+    left_out = json.loads(ds.attrs.get("left_out", "{}"))
+    said = []
+    if left_out:
+        lacking = any(reason.startswith("no source states") for reason in left_out.values())
+        why = "; ".join(f"{label}, {reason}" for label, reason in left_out.items())
+        said.append(f"Left out: {why}{' (assume gives such values)' if lacking else ''}.")
+    notes = [line for line in str(ds.attrs.get("notes", "")).splitlines() if line]
+    assumed = [line.removesuffix(ASSUMED_NOTE) for line in notes if line.endswith(ASSUMED_NOTE)]
+    if assumed:
+        said.append(f"Assumed, for no source states it: {'; '.join(assumed)}.")
+    said += [line for line in notes if not line.endswith(ASSUMED_NOTE)]
+    own = json.loads(ds.attrs.get("own_paths", "[]"))
+    if own:
+        said.append(f"All venues see the same price paths, but for {', '.join(own)}: other paths of the same law.")
+    return said

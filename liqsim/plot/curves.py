@@ -89,7 +89,8 @@ def cliff(
     Notes
     -----
     Error bars are 95 %: Wilson intervals for probabilities, 1.96 standard errors otherwise. An open triangle marks a
-    leverage at which no path had the event, at the bound 3/n.
+    leverage at which no path had the event, at the bound 3/n. Of a comparison of venues, each line ends at the largest
+    leverage of the grid that the venue allows, marked by a bar.
     """
     values = variable(ds, var)
     if "leverage" not in values.dims:
@@ -181,6 +182,9 @@ def _draw(
     turn: int,
     log_y: bool,
 ) -> CliffLine:
+    known = np.isfinite(p)
+    is_cut = not known.all()
+    leverage, p, se = leverage[known], p[known], se[known]
     if is_probability and n_paths:
         low, high = wilson_interval(p, n_paths)
     else:
@@ -192,7 +196,7 @@ def _draw(
         factor * p[seen],
         yerr=factor * np.maximum(np.stack([p - low, high - p])[:, seen], 0.0),
         color=colour,
-        linestyle=_DASHES[turn % len(_DASHES)],
+        linestyle=_DASHES[(turn + 2 * (style // len(LINES))) % len(_DASHES)],
         marker=_MARKERS[style % len(_MARKERS)],
         markerfacecolor=colour if turn == 0 else "white",
         markersize=4.5,
@@ -201,6 +205,10 @@ def _draw(
         capsize=2.5,
         label=label,
     )
+    if is_cut and seen.any():
+        ax.plot(
+            leverage[seen][-1:], factor * p[seen][-1:], marker="|", markersize=17, markeredgewidth=2.2, color=colour
+        )
     bounds = None
     if not seen.all() and n_paths:
         (bounds,) = ax.plot(

@@ -4,6 +4,7 @@ Tables and files need nothing beyond liqsim; figures and :func:`write_report` ne
 """
 
 from liqsim.report.check import CheckRow, closed_form_check
+from liqsim.report.comparison import VenueRow, venue_table
 from liqsim.report.document import write_report
 from liqsim.report.files import load_result, replacing, save_result
 from liqsim.report.records import Record, attach, record_of
@@ -13,6 +14,7 @@ __all__ = [
     "CheckRow",
     "Record",
     "RiskRow",
+    "VenueRow",
     "attach",
     "cases",
     "closed_form_check",
@@ -22,5 +24,6 @@ __all__ = [
     "replacing",
     "risk_table",
     "save_result",
+    "venue_table",
     "write_report",
 ]

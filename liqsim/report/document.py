@@ -18,13 +18,14 @@ import xarray as xr
 from liqsim._version import __version__
 from liqsim.calibrate import FitResult, ReturnCounts
 from liqsim.errors import ParameterError
-from liqsim.plot._data import horizon_text, inputs, stop_text
-from liqsim.plot.captions import model_text, quote_text
+from liqsim.plot._data import horizon_text, inputs, plus_minus, stop_text
+from liqsim.plot.captions import footnotes, model_text, quote_text
 from liqsim.report.check import CheckRow
-from liqsim.report.figures import MOST_HEATMAPS, Picture, draw_all
+from liqsim.report.comparison import VenueRow, is_comparison, venue_table
+from liqsim.report.figures import MOST_HEATMAPS, Picture, draw_all, draw_comparison
 from liqsim.report.files import replacing
 from liqsim.report.records import Record, record_of
-from liqsim.report.tables import RiskRow, cases, leverage_limits, plus_minus, probability, risk_table, some
+from liqsim.report.tables import RiskRow, cases, leverage_limits, probability, risk_table, some
 from liqsim.venues.venue import CONFIDENCE
 
 __all__ = ["write_report"]
@@ -43,20 +44,26 @@ def write_report(
     check: Sequence[CheckRow] = (),
     title: str = "Liquidation risk",
     pictures: Sequence[Picture] | None = None,
+    comparison: xr.Dataset | None = None,
+    comparison_pictures: Sequence[Picture] | None = None,
 ) -> Path:
-    """Write a sweep as one HTML file that needs nothing but itself.
+    """Write a sweep, a comparison of venues, or both as one HTML file that needs nothing but itself.
 
     Parameters
     ----------
     path : str or pathlib.Path
         Name of the file, such as ``"report.html"``.
     ds : xarray.Dataset
-        Result of :func:`liqsim.sweep`.
+        Result of :func:`liqsim.sweep` or :func:`liqsim.compare_venues`.
     counts, fits, check : optional
         Calibration to print with it, instead of what :func:`attach` put into the dataset.
     title : str, default "Liquidation risk"
     pictures : sequence of Picture, optional
         Figures already drawn for this dataset; drawn now unless given.
+    comparison : xarray.Dataset, optional
+        Result of :func:`liqsim.compare_venues`, to print with the sweep.
+    comparison_pictures : sequence of Picture, optional
+        Figures already drawn for it; drawn now unless given.
 
     Returns
     -------
@@ -71,6 +78,8 @@ def write_report(
     """
     if not isinstance(ds, xr.Dataset) or "p_liquidation" not in ds or not inputs(ds):
         raise ParameterError("ds is not the result of liqsim.sweep (no p_liquidation or provenance); give one")
+    if comparison is not None and not is_comparison(comparison):
+        raise ParameterError("comparison is not the result of liqsim.compare_venues; give one, or leave it out")
     try:
         from jinja2 import Environment, StrictUndefined
     except ModuleNotFoundError as error:
@@ -86,21 +95,62 @@ def write_report(
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("liqsim.report").joinpath("report.html").read_text("utf-8"))
-    html = template.render(_context(ds, record, title, draw_all(ds, record) if pictures is None else pictures))
+    if is_comparison(ds):
+        comparison, comparison_pictures = ds, pictures if comparison_pictures is None else comparison_pictures
+        context = _frame(ds, record, title) | _NO_GRID | {"venue_notes": []}  # the comparison says them
+    else:
+        context = _frame(ds, record, title) | _grid(ds, record, draw_all(ds, record) if pictures is None else pictures)
+    html = template.render(context | _comparison(comparison, comparison_pictures))
     with replacing(path) as temporary:
         temporary.write_text(html, "utf-8")
     return Path(path)
 
 
-def _context(ds: xr.Dataset, record: Record, title: str, pictures: Sequence[Picture]) -> dict[str, Any]:
+_NO_GRID: dict[str, Any] = {
+    "limits": [], "limit_levels": [], "limit_stop": "", "tables": [], "pictures": [], "maps_left_out": 0,
+}  # fmt: skip
+
+
+def _frame(ds: xr.Dataset, record: Record, title: str) -> dict[str, Any]:
+    """What every report has: the run, the calibration behind it, and the venues' rules."""
     given, made = inputs(ds), json.loads(ds.attrs["provenance"])
-    n_maps = sum(part.sizes["side"] for _, part in cases(ds))
-    farthest = float(ds["stop"].values.max())
-    stops = some(ds["stop"].values, [0.05, math.inf])[::-1]
     return {
         "title": title,
         "version": __version__,
         "lead": _lead(ds, given),
+        "quote": quote_text(given),
+        "n_paths": int(ds.attrs.get("n_paths", 0)),
+        "fits": _fit_rows(record),
+        "tails": _tails(record),
+        "counts": record.counts,
+        "check": [_check_cells(row) for row in record.check],
+        "check_paths": record.check[0].n_paths if record.check else 0,
+        "worst_z": max((abs(row.z) for row in record.check), default=0.0),
+        "notes": record.notes,
+        "venue_notes": [line for line in str(ds.attrs.get("notes", "")).splitlines() if line],
+        "exact": _exact(given),
+        "modelled": _modelled(given),
+        "run": _run_rows(ds, given, made),
+        "venues": [_venue(label, venue) for label, venue in given.get("venue", {}).items()],
+        "provenance": json.dumps(made, indent=1),
+    }
+
+
+def _shown(picture: Picture) -> dict[str, str]:
+    return {
+        "heading": picture.heading,
+        "caption": picture.caption,
+        "name": picture.name,
+        "data": base64.b64encode(picture.png).decode(),
+    }
+
+
+def _grid(ds: xr.Dataset, record: Record, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """Limits, tables and pictures of a sweep."""
+    n_maps = sum(part.sizes["side"] for _, part in cases(ds))
+    farthest = float(ds["stop"].values.max())
+    stops = some(ds["stop"].values, [0.05, math.inf])[::-1]
+    return {
         "limits": [_limit_row(row) for row in leverage_limits(ds, _LIMITS)],
         "limit_levels": [f"{100 * level:g} %" for level in _LIMITS],
         "limit_stop": "no stop" if math.isinf(farthest) else f"stop at {stop_text(farthest)}",
@@ -111,43 +161,74 @@ def _context(ds: xr.Dataset, record: Record, title: str, pictures: Sequence[Pict
             }
             for stop in stops
         ],
-        "quote": quote_text(given),
-        "n_paths": int(ds.attrs.get("n_paths", 0)),
-        "pictures": [
-            {
-                "heading": picture.heading,
-                "caption": picture.caption,
-                "name": picture.name,
-                "data": base64.b64encode(picture.png).decode(),
-            }
-            for picture in pictures
-        ],
-        "left_out": max(0, n_maps - MOST_HEATMAPS),
-        "fits": _fit_rows(record),
-        "tails": _tails(record),
-        "counts": record.counts,
-        "check": [_check_cells(row) for row in record.check],
-        "check_paths": record.check[0].n_paths if record.check else 0,
-        "worst_z": max((abs(row.z) for row in record.check), default=0.0),
-        "notes": record.notes,
-        "exact": _exact(given),
-        "modelled": _modelled(given),
-        "run": _run_rows(ds, given, made),
-        "venues": [_venue(label, venue) for label, venue in given.get("venue", {}).items()],
-        "provenance": json.dumps(made, indent=1),
+        "pictures": [_shown(picture) for picture in pictures],
+        "maps_left_out": max(0, n_maps - MOST_HEATMAPS),
     }
+
+
+def _comparison(ds: xr.Dataset | None, pictures: Sequence[Picture] | None) -> dict[str, Any]:
+    """Pictures, rows and words of a comparison of venues."""
+    if ds is None:
+        return {"compared": None}
+    pictures = draw_comparison(ds) if pictures is None else pictures
+    if "leverage" in ds.dims:
+        ds = ds.sel(leverage=some(ds["leverage"].values, [3, 5, 10]))
+    rows = venue_table(ds)
+    why = {row.venue: row for row in rows}
+    return {
+        "compared": {
+            "pictures": [_shown(picture) for picture in pictures],
+            "rows": _marked_by_position([_venue_cells(row) for row in rows]),
+            "why": [(row.venue + (" (closed)" if row.is_closed else ""), row.why) for row in why.values()],
+            "notes": footnotes(ds),
+            "quote": quote_text(inputs(ds)),
+        }
+    }
+
+
+def _venue_cells(row: VenueRow) -> dict[str, Any]:
+    chance, chance_se = probability(row.values["p_liquidation"], row.errors["p_liquidation"], row.n_paths)
+    cells: dict[str, Any] = {
+        "venue": row.venue + (" (closed)" if row.is_closed else ""),
+        "position": f"{row.side}, {row.leverage:g}\N{MULTIPLICATION SIGN}, {_stop(row.stop)}",
+        "price": _price(row.liquidation_price),
+        "move": "" if math.isnan(row.move) else _signed(f"{100 * row.move:+.1f}"),
+        "p_liquidation": (chance, chance_se),
+        "back": ("", ""),
+        "bearer": row.bearer,
+    }
+    if not math.isnan(row.back[0]):
+        cells["back"] = plus_minus(max(row.back[0], 0.0), row.back[1], 100.0, 1)
+    for name in ("p_partial", "p_margin_call"):
+        shown = probability(row.values[name], row.errors[name], row.n_paths)
+        cells[name] = shown if row.values[name] > 0 else ("0", "")
+    for name, digits in (("funding_cost", 1), ("fees", 1), ("pnl", 1), ("shortfall", 3)):
+        value, se = plus_minus(row.values[name], row.errors[name], 1e4, digits)
+        cells[name] = (_signed(value), se)
+    return cells
+
+
+def _stop(stop: float) -> str:
+    return "no stop" if math.isinf(stop) else f"stop at {stop_text(stop)}"
+
+
+def _marked_by_position(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for above, row in zip([{"position": None}, *rows], rows, strict=False):
+        row["first"] = row["position"] != above["position"]
+    return rows
 
 
 def _lead(ds: xr.Dataset, given: Mapping[str, Any]) -> str:
     notionals = " and ".join(f"{n:,.10g}" for n in given.get("notional", []))
     horizons = " and ".join(horizon_text(h) for h in np.atleast_1d(ds["horizon"].values))
     sides = " and ".join(str(side) for side in np.atleast_1d(ds["side"].values))
+    venues = list(given.get("venue", {}))
+    where = " and ".join(venues) if len(venues) <= 3 else f"{len(venues)} venues"
     return (
         f"{sides.capitalize()} positions of {notionals} {quote_text(given)} opened at "
-        f"{given.get('price', math.nan):,.10g}, isolated margin, held for up to {horizons}, on "
-        f"{' and '.join(given.get('venue', {}))}. "
-        f"{int(ds.attrs.get('n_paths', 0)):,} simulated paths, the same in every cell; \N{PLUS-MINUS SIGN} is one "
-        "standard error of the simulation."
+        f"{given.get('price', math.nan):,.10g}, isolated margin, held for up to {horizons}, on {where}. "
+        f"{int(ds.attrs.get('n_paths', 0)):,} simulated paths, the same in every cell of a venue; "
+        "\N{PLUS-MINUS SIGN} is one standard error of the simulation."
     )
 
 
@@ -271,11 +352,14 @@ def _modelled(given: Mapping[str, Any]) -> list[str]:
         "Returns are independent draws of the price model: quiet and violent spells do not cluster as they do in real "
         "markets, so the risk over the coming month depends on the regime the model was fitted to.",
         "Mark, last and index price are one price; the premium moves the funding rate only.",
-        "Margin is isolated and never topped up. Entries and exits pay the taker fee; there is no slippage. A stop "
-        "fills at its price, or at the landing price of a jump over it. When a jump lands beyond both, "
+        "Margin is isolated. Entries and exits pay the taker fee; there is no slippage. A stop fills at its price, or "
+        "at the landing price of a jump over it. When a jump lands beyond both, "
         + ("liquidation comes first." if given.get("gap_rule") != "stop" else "the stop comes first."),
-        "A liquidated position is closed whole and loses its margin, on every venue; partial closes, liquidation fees "
-        "and returned remainders are not modelled.",
+        "Each venue closes positions by its own procedure: whole or in rounds, with its fee, after a margin call with "
+        "its deadline, or at its discretion. It acts in an instant, and its own selling does not move the price.",
+        "Margin calls are not met."
+        if not given.get("top_up")
+        else f"On margin calls the trader adds up to {100 * given['top_up']:g} % of the entry notional in all.",
         "Error bars are those of the simulation. They do not hold the uncertainty of the parameters.",
     ]
     if any(venue.get("contract", {}).get("kind") == "inverse" for venue in venues.values()):

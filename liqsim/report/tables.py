@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 
 from liqsim.errors import ParameterError
-from liqsim.plot._data import horizon_text
+from liqsim.plot._data import horizon_text, plus_minus
 
-__all__ = ["RiskRow", "cases", "leverage_limits", "plus_minus", "probability", "risk_table", "some"]
+__all__ = ["RiskRow", "cases", "leverage_limits", "probability", "risk_table", "some"]
 
 _OUTER = ("model", "venue", "notional", "horizon")
 _QUANTITIES = ("p_liquidation", "p_stop", "funding_cost", "fees", "pnl", "exit_time")
@@ -162,25 +162,6 @@ def leverage_limits(
                 limits.append(float(p["leverage"].values[n - 1]) if n else None)
             rows.append({"case": label, "side": str(side), "stop": at, "limits": limits})
     return rows
-
-
-def plus_minus(value: float, se: float, factor: float = 1.0, most_digits: int = 12) -> tuple[str, str]:
-    """Value and standard error with the digits that the error supports, at most ``most_digits`` decimals.
-
-    The error keeps one digit, two where the first is a 1; it is empty where it vanishes at the digits shown.
-
-    Examples
-    --------
-    >>> plus_minus(0.44397, 0.00049, 100), plus_minus(0.44397, 0.00153, 100), plus_minus(10.0004, 0.002, most_digits=1)
-    (('44.40', '0.05'), ('44.40', '0.15'), ('10.0', ''))
-    """
-    value, se = factor * value, factor * se
-    if not se > 0 or not math.isfinite(se):
-        return f"{value:.{min(most_digits, 3)}f}", ""
-    power = math.floor(math.log10(se))
-    digits = min(max(0, -power + (se < 1.95 * 10.0**power)), most_digits)
-    shown = f"{se:.{digits}f}"
-    return f"{value:.{digits}f}", shown if float(shown) > 0 else ""
 
 
 def probability(p: float, se: float, n_paths: int) -> tuple[str, str]:

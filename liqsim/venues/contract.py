@@ -36,24 +36,34 @@ class Contract:
     ----------
     kind : {"linear", "inverse", "quanto"}
         ``linear`` pays ``quantity * (P - P0)`` in quote currency; ``inverse`` pays
-        ``quantity * (1/P0 - 1/P)`` in base coin. ``quanto`` is kept as data and refused by the margin
-        arithmetic.
+        ``quantity * (1/P0 - 1/P)`` in base coin; ``quanto`` pays ``quantity * multiplier * (P - P0)`` in a third
+        currency.
     base, quote : str, default "BTC", "USD"
         Currencies of the price, quote per base.
     settlement : str, optional
-        Currency of margin and profit; ``quote`` for linear and ``base`` for inverse unless given.
+        Currency of margin and profit; ``quote`` for linear and ``base`` for inverse unless given. A quanto contract
+        needs it.
     multiplier : float, default 1
-        Base units per contract (linear), quote units per contract (inverse).
+        Base units per contract (linear), quote units per contract (inverse), settlement currency per contract and unit
+        of price (quanto; BitMEX ETHUSD: 1e-6 XBT per contract and USD).
     tick : float, optional
         Smallest price step, quote per base; absent where no source states it.
     lot : float, optional
-        Smallest quantity step, base units (linear) or quote units (inverse).
+        Smallest quantity step, base units (linear), quote units (inverse) or contracts (quanto).
 
     Notes
     -----
-    **Quantity** means base units for a linear contract and quote units (1-USD contracts) for an inverse
-    one. **Value** is the position's worth in settlement currency: ``quantity * P`` or ``quantity / P``. The
-    value ratio ``w`` is value over entry value: ``P / P0`` (linear) or ``P0 / P`` (inverse).
+    **Quantity** means base units for a linear contract, quote units (1-USD contracts) for an inverse one and contracts
+    for a quanto one. **Value** is the position's worth in settlement currency: ``quantity * P``, ``quantity / P`` or
+    ``quantity * multiplier * P``. The value ratio ``w`` is value over entry value: ``P / P0``, or ``P0 / P`` for an
+    inverse contract. **Notional** is counted in quote currency; of a quanto contract it is the value, in settlement
+    currency, since its worth in quote currency depends on a price that is not the contract's.
+
+    Examples
+    --------
+    >>> ether = Contract("quanto", base="ETH", quote="USD", settlement="XBT", multiplier=1e-6)
+    >>> float(ether.value(1000, 3000.0))
+    3.0
     """
 
     kind: ContractKind
@@ -73,9 +83,16 @@ class Contract:
             if not (isinstance(getattr(self, field), str) and getattr(self, field)):
                 value = getattr(self, field)
                 raise ParameterError(f"Contract: {field}={value!r} is not a currency; give a code such as BTC")
+        if self.kind == "quanto" and self.settlement in ("", self.base, self.quote):
+            raise ParameterError(
+                f"Contract: settlement={self.settlement!r} of a quanto contract must be a third currency; give it, and "
+                'the multiplier, such as Contract("quanto", "ETH", "USD", settlement="XBT", multiplier=1e-6)'
+            )
         if not self.settlement:
             object.__setattr__(self, "settlement", self.base if self.kind == "inverse" else self.quote)
         unit = f"({self.quote if self.kind == 'inverse' else self.base} per contract)"
+        if self.kind == "quanto":
+            unit = f"({self.settlement} per contract and {self.quote})"
         multiplier = number("Contract", "multiplier", self.multiplier, unit, low=0, low_open=True)
         object.__setattr__(self, "multiplier", multiplier)
         for field in ("tick", "lot"):
@@ -84,60 +101,70 @@ class Contract:
                 step = number("Contract", field, value, "(price or quantity step)", low=0, low_open=True)
                 object.__setattr__(self, field, step)
 
-    def _supported(self) -> None:
-        if self.kind == "quanto":
-            raise MarginRuleError(
-                "kind='quanto' contracts can be described but not margined yet; "
-                'give a contract of kind "linear" or "inverse"'
-            )
+    @property
+    def is_inverse(self) -> bool:
+        """Whether the value falls as the price rises."""
+        return self.kind == "inverse"
 
     @property
     def quantity_unit(self) -> str:
-        """Currency in which quantities are counted: base (linear) or quote (inverse)."""
-        return self.quote if self.kind == "inverse" else self.base
+        """What quantities are counted in: base (linear), quote (inverse) or contracts (quanto)."""
+        return {"linear": self.base, "inverse": self.quote, "quanto": "contracts"}[self.kind]
+
+    @property
+    def notional_unit(self) -> str:
+        """Currency in which notional is counted: quote, or the settlement currency of a quanto contract."""
+        return self.settlement if self.kind == "quanto" else self.quote
+
+    @property
+    def _per_quantity(self) -> float:
+        """Value of one unit of quantity at a price of 1."""
+        return self.multiplier if self.kind == "quanto" else 1.0
 
     def direction(self, side: str) -> int:
-        """+1 where profit rises with the value ratio (linear long, inverse short), otherwise -1."""
-        self._supported()
-        return side_sign(side) * (1 if self.kind == "linear" else -1)
+        """+1 where profit rises with the value ratio (a long, but of an inverse contract a short), otherwise -1."""
+        return side_sign(side) * (-1 if self.is_inverse else 1)
 
     def value(self, quantity: ArrayLike, price: ArrayLike) -> FloatArray:
         """Value of ``quantity`` at ``price``, settlement currency."""
-        self._supported()
         q, p = np.asarray(quantity, dtype=float), np.asarray(price, dtype=float)
-        return q * p if self.kind == "linear" else q / p
+        return q / p if self.is_inverse else q * self._per_quantity * p
 
     def quantity(self, notional: ArrayLike, price: ArrayLike) -> FloatArray:
-        """Quantity that has ``notional`` (quote currency) at ``price``."""
-        self._supported()
+        """Quantity that has ``notional`` (:attr:`notional_unit`) at ``price``."""
         n, p = np.broadcast_arrays(np.asarray(notional, dtype=float), np.asarray(price, dtype=float))
-        return n / p if self.kind == "linear" else n.copy()
+        return n.copy() if self.is_inverse else n / (self._per_quantity * p)
 
     def notional(self, quantity: ArrayLike, price: ArrayLike) -> FloatArray:
-        """Notional of ``quantity`` at ``price``, quote currency."""
-        self._supported()
+        """Notional of ``quantity`` at ``price``, :attr:`notional_unit`."""
         q, p = np.broadcast_arrays(np.asarray(quantity, dtype=float), np.asarray(price, dtype=float))
-        return q * p if self.kind == "linear" else q.copy()
+        return q.copy() if self.is_inverse else q * self._per_quantity * p
 
     def size(self, quantity: ArrayLike, price: ArrayLike, unit: SizeUnit) -> FloatArray:
-        """Size of ``quantity`` at ``price`` in the unit in which a margin schedule counts it."""
-        self._supported()
+        """Size of ``quantity`` at ``price`` in the unit in which a margin schedule counts it.
+
+        ``quote`` is the notional, ``base`` the coin held or the coin value; a quanto contract has no such coin.
+        """
         q, p = np.broadcast_arrays(np.asarray(quantity, dtype=float), np.asarray(price, dtype=float))
         if unit == "contracts":
-            return q / self.multiplier
+            return q.copy() if self.kind == "quanto" else q / self.multiplier
         if unit == "quote":
-            return q * p if self.kind == "linear" else q.copy()
-        return q.copy() if self.kind == "linear" else q / p
+            return self.notional(q, p)
+        if self.kind == "quanto":
+            raise MarginRuleError(
+                'a quanto contract holds no base coin to count its size in; give a schedule with unit="quote" '
+                f'(its value in {self.settlement}) or "contracts"'
+            )
+        return q / p if self.is_inverse else q.copy()
 
     def size_moves(self, unit: SizeUnit) -> bool:
         """Whether the size in ``unit`` follows the value ratio (True) or stays fixed as price moves."""
-        return (self.kind, unit) in {("linear", "quote"), ("inverse", "base")}
+        return unit == ("base" if self.is_inverse else "quote")
 
     def price_at(self, entry_price: ArrayLike, value_ratio: ArrayLike) -> FloatArray:
         """Price at which the value ratio is ``value_ratio``; 0 and inf map to each other for inverse."""
-        self._supported()
         p, w = np.asarray(entry_price, dtype=float), np.asarray(value_ratio, dtype=float)
-        if self.kind == "linear":
+        if not self.is_inverse:
             return p * w
         with np.errstate(divide="ignore"):
             return p / w

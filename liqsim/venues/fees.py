@@ -48,11 +48,11 @@ class Fees:
         if fraction is None:
             raise VenueDataError(
                 f"the {kind} fee is not known for this venue; give one, for example "
-                f"dataclasses.replace(venue, fees=Fees(taker=0.0005, maker=0.0002))"
+                f'venue.assume({{"fees.{kind}": 0.0005}})'
             )
         money = self.taker_per_contract if kind == "taker" else self.maker_per_contract
         p = np.asarray(price, dtype=float)
-        unit = contract.multiplier * (p if contract.kind == "linear" else np.ones_like(p))
+        unit = contract.multiplier * (np.ones_like(p) if contract.is_inverse else p)
         return fraction + money / unit
 
     def to_dict(self) -> dict[str, Any]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from liqsim.errors import LiqsimError, VenueDataError
+from liqsim.venues.clock import WEEKDAYS, Closure, DailyTimes, parse_start, window_switches
 from liqsim.venues.contract import Contract
+from liqsim.venues.explain import explain, explain_syntax
 from liqsim.venues.fees import Fees
-from liqsim.venues.funding import FixedFunding, FundingRule, PremiumFunding, Rollover
+from liqsim.venues.funding import BasisCarry, FixedFunding, FundingRule, PremiumFunding, Rollover
 from liqsim.venues.liquidation import Liquidation
 from liqsim.venues.margin import MarginSchedule
 from liqsim.venues.schedules import FixedPerContract, FlatLeverage, LinearInSize, MarginWindow, WindowedRates
@@ -102,6 +106,19 @@ class _Unstated(_Margin, tag="unstated", kw_only=True):
     charged_on: Literal["mark", "entry"]
 
 
+class _DailyTimes(_Struct):
+    times: list[str]
+    timezone: str
+    weekdays: list[str] = msgspec.field(default_factory=lambda: list(WEEKDAYS))
+
+
+class _Closure(_Struct):
+    start: str
+    end: str
+    timezone: str
+    weekdays: list[str] | None = None
+
+
 class _Premium(_Struct, tag_field="kind", tag="premium"):
     interval: str
     interest: float = 0.0
@@ -112,6 +129,9 @@ class _Premium(_Struct, tag_field="kind", tag="premium"):
     change_cap: float = math.inf
     notional: Literal["mark", "entry", "index"] = "mark"
     first: str | None = None
+    anchor: str | None = None
+    settlement: _DailyTimes | None = None
+    changes: list[tuple[str, str]] = msgspec.field(default_factory=list)
 
 
 class _Fixed(_Struct, tag_field="kind", tag="fixed"):
@@ -119,6 +139,18 @@ class _Fixed(_Struct, tag_field="kind", tag="fixed"):
     interval: str
     notional: Literal["mark", "entry", "index"] = "mark"
     first: str | None = None
+    anchor: str | None = None
+    settlement: _DailyTimes | None = None
+
+
+class _Basis(_Struct, tag_field="kind", tag="basis"):
+    basis: float
+    interval: str = "1D"
+    notional: Literal["mark", "entry", "index"] = "mark"
+    first: str | None = None
+    roll_interval: str | None = None
+    roll_cost: float = 0.0
+    anchor: str | None = None
 
 
 class _Rollover(_Struct, tag_field="kind", tag="rollover"):
@@ -148,6 +180,13 @@ class _Liquidation(_Struct):
     cooldown: float | None = None
     backstop_fraction: float | None = None
     backstop: str = ""
+    tiers_per_step: int = 1
+    steps_from_tier: int = 2
+    deadline: str | None = None
+    immediate_below: float | None = None
+    hazard: float | None = None
+    bearers: list[str] = msgspec.field(default_factory=list)
+    insurance_fund: float | None = None
 
 
 class _Rules(_Struct):
@@ -155,13 +194,15 @@ class _Rules(_Struct):
     hours: str = ""
     price_limits: str = ""
     eligibility: str = ""
+    us_persons: bool | None = None
+    jurisdictions: str = ""
 
 
 class _Source(_Struct):
     covers: list[str]
     origin: str
     as_of: str
-    confidence: Literal["D", "P", "S", "M", "C", "I"]
+    confidence: Literal["D", "P", "S", "M", "C", "I", "U"]
     note: str = ""
 
 
@@ -180,7 +221,9 @@ class _File(_Struct):
     fees: _Fees
     liquidation: _Liquidation
     sources: list[_Source]
-    funding: _Premium | _Fixed | _Rollover | None = None
+    funding: _Premium | _Fixed | _Basis | _Rollover | None = None
+    margin_times: _DailyTimes | None = None
+    closures: list[_Closure] = msgspec.field(default_factory=list)
     rules: _Rules = msgspec.field(default_factory=_Rules)
     status: Literal["open", "closed"] = "open"
     status_note: str = ""
@@ -188,6 +231,9 @@ class _File(_Struct):
 
 
 _SECTIONS = ("contract", "margin", "funding", "fees", "liquidation", "rules")
+_WHOLE = ("margin_times", "closures")  # sections that have one source
+_AS_OF = re.compile(r"n/d|\d{4}|\d{4}-\d{2}|\d{4}-\d{4}|\d{4}-\d{2}-\d{2}")
+_FIRST_DATE = dt.date(2009, 1, 3)  # the first block of bitcoin
 
 
 def _fields(section: str, value: Any) -> Iterator[str]:
@@ -200,6 +246,7 @@ def _fields(section: str, value: Any) -> Iterator[str]:
 def _check_sources(raw: dict[str, Any], file: _File) -> None:
     """Every value has a source, every source and every gap points at something that a venue has."""
     written = {name for section in _SECTIONS if section in raw for name in _fields(section, raw[section])}
+    written |= {section for section in _WHOLE if section in raw}
     covered = [name for source in file.sources for name in source.covers]
     for name in sorted(written - set(covered)):
         raise VenueDataError(
@@ -253,13 +300,99 @@ def _schedule(m: Any) -> MarginSchedule:
     return WindowedRates(windows=windows, maintenance_share=m.maintenance_share, closing_fee_rate=fee)
 
 
-def _funding(f: _Premium | _Fixed | _Rollover | None) -> FundingRule | None:
+def _check_dates(file: _File) -> None:
+    """Dates that cannot be: a snapshot before there was anything to trade, a source of the 31st of June."""
+    if file.snapshot < _FIRST_DATE:
+        raise VenueDataError(f"snapshot={file.snapshot} is before bitcoin; give a date from {_FIRST_DATE} on")
+    for k, source in enumerate(file.sources, start=1):
+        try:
+            if _AS_OF.fullmatch(source.as_of) is None:
+                raise ValueError
+            if len(source.as_of) == 10:
+                dt.date.fromisoformat(source.as_of)
+        except ValueError:
+            raise VenueDataError(
+                f"sources, row {k} as_of={source.as_of!r} is not a date; give "
+                '"YYYY-MM-DD", "YYYY-MM", "YYYY", years "YYYY-YYYY", or "n/d" where the page has none'
+            ) from None
+
+
+def _check_windows(margin: MarginSchedule) -> None:
+    """Every instant of a week in winter and of one in summer has one margin window."""
+    if isinstance(margin, WindowedRates):
+        for day in ("2026-01-05", "2026-07-06"):
+            start = parse_start(day)
+            window_switches(margin.windows, start, start + dt.timedelta(days=7))
+
+
+def _times(t: _DailyTimes | None) -> DailyTimes | None:
+    return None if t is None else DailyTimes(tuple(t.times), t.timezone, tuple(t.weekdays))
+
+
+def _closure(c: _Closure) -> Closure:
+    return Closure(c.start, c.end, c.timezone, None if c.weekdays is None else tuple(c.weekdays))
+
+
+def _funding(f: _Premium | _Fixed | _Basis | _Rollover | None) -> FundingRule | None:
     if f is None:
         return None
     values = msgspec.structs.asdict(f)
     if isinstance(f, _Rollover):
         return Rollover(**values)
+    if isinstance(f, _Basis):
+        return BasisCarry(**values)
+    values["settlement"] = _times(f.settlement)
     return PremiumFunding(**values) if isinstance(f, _Premium) else FixedFunding(**values)
+
+
+@contextmanager
+def _section(name: str) -> Iterator[None]:
+    """Name the section of the file in which a value is refused."""
+    try:
+        yield
+    except LiqsimError as error:
+        raise VenueDataError(f"[{name}] {error}") from None
+
+
+def _venue(raw: dict[str, Any], file: _File) -> Venue:
+    _check_dates(file)
+    _check_sources(raw, file)
+    asdict = msgspec.structs.asdict
+    with _section("contract"):
+        contract = Contract(**asdict(file.contract))
+    with _section("margin"):
+        margin = _schedule(file.margin)
+        if isinstance(margin, (MarginalTiers, WholePositionTiers)):
+            refuse_unopenable(type(margin).__name__, margin.tiers)
+        _check_windows(margin)
+    with _section("funding"):
+        funding = _funding(file.funding)
+    with _section("fees"):
+        fees = Fees(**asdict(file.fees))
+    with _section("liquidation"):
+        liquidation = Liquidation(**asdict(file.liquidation))
+    with _section("margin_times"):
+        margin_times = _times(file.margin_times)
+    with _section("closures"):
+        closures = tuple(_closure(c) for c in file.closures)
+    return Venue(
+        id=file.id,
+        name=file.name,
+        product=file.product,
+        contract=contract,
+        margin=margin,
+        funding=funding,
+        fees=fees,
+        liquidation=liquidation,
+        snapshot=file.snapshot,
+        status=file.status,
+        status_note=file.status_note,
+        sources=tuple(Source(tuple(s.covers), s.origin, s.as_of, s.confidence, s.note) for s in file.sources),
+        absent=tuple((gap.value, gap.note) for gap in file.absent),
+        margin_times=margin_times,
+        closures=closures,
+        **asdict(file.rules),
+    )
 
 
 def read_venue(path: Path) -> Venue:
@@ -270,6 +403,11 @@ def read_venue(path: Path) -> Venue:
     path : pathlib.Path
         TOML file; see the files beside this module for the form.
 
+    Returns
+    -------
+    Venue
+        The rules that the file holds.
+
     Raises
     ------
     VenueDataError
@@ -277,33 +415,19 @@ def read_venue(path: Path) -> Venue:
         without a source. The message names file, key, value and the allowed form.
     """
     try:
-        text = path.read_bytes()
+        text = path.read_bytes().decode()
         raw = msgspec.toml.decode(text)
-        file = msgspec.convert(raw, _File)
-        _check_sources(raw, file)
-        asdict = msgspec.structs.asdict
-        margin = _schedule(file.margin)
-        if isinstance(margin, (MarginalTiers, WholePositionTiers)):
-            refuse_unopenable(type(margin).__name__, margin.tiers)
-        return Venue(
-            id=file.id,
-            name=file.name,
-            product=file.product,
-            contract=Contract(**asdict(file.contract)),
-            margin=margin,
-            funding=_funding(file.funding),
-            fees=Fees(**asdict(file.fees)),
-            liquidation=Liquidation(**asdict(file.liquidation)),
-            snapshot=file.snapshot,
-            status=file.status,
-            status_note=file.status_note,
-            sources=tuple(Source(tuple(s.covers), s.origin, s.as_of, s.confidence, s.note) for s in file.sources),
-            absent=tuple((gap.value, gap.note) for gap in file.absent),
-            **asdict(file.rules),
-        )
     except OSError as error:
         raise VenueDataError(f"{path.name}: cannot be read ({error.strerror}); give the path of a TOML file") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise VenueDataError(f"{path.name}: {error}; see the venue files shipped with liqsim for the form") from None
+    except UnicodeDecodeError as error:
+        raise VenueDataError(f"{path.name}: not text in UTF-8 ({error.reason}); save it as UTF-8") from None
+    except msgspec.DecodeError as error:
+        raise VenueDataError(f"{path.name}: {explain_syntax(error, text)}") from None
+    try:
+        file = msgspec.convert(raw, _File)
+    except msgspec.ValidationError as error:
+        raise VenueDataError(f"{path.name}: {explain(error, raw, _File)}") from None
+    try:
+        return _venue(raw, file)
     except LiqsimError as error:
         raise VenueDataError(f"{path.name}: {error}") from None

@@ -1,7 +1,8 @@
-"""What every margin schedule offers, and the piecewise form in which requirements are solved.
+"""What every margin schedule offers, and the forms in which requirements are solved.
 
-Let ``w`` be the position's value over its entry value. A schedule turns an entry size into the maintenance
-requirement per unit of entry value as a function of ``w``, made of pieces
+Let ``w`` be the price's effect on the position's value, 1 at entry (price over entry price, or its inverse), and ``q``
+the share of the position that is left. A schedule turns an entry size into the maintenance requirement per unit of
+entry value as a function of both, a :class:`Requirement`. For the whole position it is made of :class:`Pieces`
 
     m(w) = c0 + c1 w + c2 w^2        for lo < w <= hi.
 
@@ -20,7 +21,7 @@ from liqsim.errors import MarginRuleError, ParameterError
 from liqsim.models._checks import number
 from liqsim.venues.contract import FloatArray, SizeUnit
 
-__all__ = ["LONG", "ChargedOn", "MarginSchedule", "Pieces", "ScheduleBase", "Terms"]
+__all__ = ["LONG", "ChargedOn", "MarginSchedule", "Pieces", "Requirement", "ScheduleBase", "Terms"]
 
 ChargedOn: TypeAlias = Literal["mark", "entry"]
 
@@ -86,8 +87,12 @@ class MarginSchedule(Protocol):
         """Zero-based row that holds ``size``, or None for a schedule without rows."""
         ...
 
-    def pieces(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Pieces:
+    def requirement(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Requirement:
         """Requirement per entry value for entry ``size`` and ``value``; ``moves``: size follows ``w``."""
+        ...
+
+    def pieces(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Pieces:
+        """The same for the whole position, as a function of ``w`` alone."""
         ...
 
     def to_dict(self) -> dict[str, Any]: ...
@@ -121,10 +126,74 @@ class ScheduleBase:
     def tier_index(self, size: ArrayLike) -> np.ndarray | None:
         return None
 
-    def _one_piece(self, c0: ArrayLike, c1: ArrayLike, c2: ArrayLike = 0.0) -> Pieces:
-        arrays = np.broadcast_arrays(*(np.asarray(c, dtype=float) for c in (c0, c1, c2)))
-        a, b, c = (x[..., np.newaxis].copy() for x in arrays)
-        return Pieces(np.zeros_like(a), np.full_like(a, np.inf), a, b + self.closing_fee_rate, c)
+    def requirement(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Requirement:
+        raise NotImplementedError
+
+    def pieces(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Pieces:
+        return self.requirement(size, value, moves, terms).pieces()
+
+    def _one_rate(self, rate: ArrayLike, *, on_mark: bool, moves: bool = False, slope: ArrayLike = 0.0) -> Requirement:
+        """One rate whatever the size."""
+        rates, slopes = np.broadcast_arrays(np.asarray(rate, dtype=float), np.asarray(slope, dtype=float))
+        rates = rates[..., np.newaxis].copy()
+        return Requirement(
+            caps=np.full_like(rates, np.inf),
+            rates=rates,
+            deductions=np.zeros_like(rates),
+            slope=slopes.copy(),
+            on_mark=on_mark,
+            size_moves=moves,
+            closing_fee_rate=self.closing_fee_rate,
+        )
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Maintenance requirement per entry value when a share ``q`` of the position is left at value ratio ``w``.
+
+    Parameters
+    ----------
+    caps, rates, deductions : ndarray, shape (..., K)
+        Tiers in ascending order: largest size relative to the size at entry (the last is inf), rate, and what is
+        deducted, per entry value.
+    slope : ndarray, shape (...)
+        Increase of the rate per unit of relative size.
+    on_mark : bool
+        The rate is charged on the current value ``q w``, otherwise on the entry value ``q``.
+    size_moves : bool
+        The size that chooses the tier is ``q w``, otherwise ``q``.
+    closing_fee_rate : float
+        Closing fee reserved on top, fraction of the current value.
+
+    Notes
+    -----
+    With size ``z``, base ``y`` and ``caps[k-1] < z <= caps[k]`` the requirement is ``(rates[k] + slope z) y -
+    deductions[k] u + closing_fee_rate q w``; ``u`` is ``w`` where deductions are counted in units whose worth follows
+    the price (a rate on the mark of a size that does not move with it), otherwise 1.
+    """
+
+    caps: FloatArray
+    rates: FloatArray
+    deductions: FloatArray
+    slope: FloatArray
+    on_mark: bool
+    size_moves: bool
+    closing_fee_rate: float
+
+    def pieces(self) -> Pieces:
+        """The requirement of the whole position, ``q = 1``."""
+        if self.on_mark and self.size_moves:
+            lo = np.concatenate([np.zeros_like(self.caps[..., :1]), self.caps[..., :-1]], axis=-1)
+            slope = np.broadcast_to(self.slope[..., np.newaxis], self.rates.shape).copy()
+            return Pieces(lo, self.caps, 0.0 - self.deductions, self.rates + self.closing_fee_rate, slope)
+        k = np.sum(self.caps[..., :-1] < 1.0, axis=-1, keepdims=True)
+        at_entry = np.take_along_axis(self.rates, k, axis=-1) + self.slope[..., np.newaxis]
+        at_entry = at_entry - np.take_along_axis(self.deductions, k, axis=-1)
+        zero, fee = np.zeros_like(at_entry), self.closing_fee_rate
+        everywhere = np.full_like(at_entry, np.inf)
+        if self.on_mark:
+            return Pieces(zero, everywhere, zero, at_entry + fee, zero)
+        return Pieces(zero, everywhere, at_entry, zero + fee, zero)
 
 
 @dataclass(frozen=True)
@@ -195,6 +264,15 @@ class Pieces:
         falling = np.where(found <= 1.0 + _SLACK, found, 0.0).max(axis=-1)
         return np.where(up, rising, falling)
 
+    def is_convex(self) -> bool:
+        """Whether ``m(w)`` is the maximum of its lines: no quadratic piece, no jump, slopes that never fall."""
+        edge = self.hi[..., :-1]
+        below = self.c0[..., :-1] + self.c1[..., :-1] * edge
+        above = self.c0[..., 1:] + self.c1[..., 1:] * edge
+        scale = np.maximum(np.abs(above), np.finfo(float).tiny)
+        jumps = np.any(np.abs(above - below) > 1e-9 * scale)
+        return not (np.any(self.c2 != 0.0) or jumps or np.any(np.diff(self.c1, axis=-1) < -1e-15))
+
     def lines(self, owner: str) -> tuple[FloatArray, FloatArray]:
         """Slopes and intercepts whose maximum is ``m(w)``; refused unless ``m`` is convex and made of lines."""
         if self.c0.ndim != 1:
@@ -204,11 +282,7 @@ class Pieces:
                 f"{owner}: the requirement is quadratic in the position's value, not piecewise linear; "
                 "use liquidation_price, or a venue whose rate does not grow with coin size"
             )
-        edge = self.hi[:-1]
-        below = self.c0[:-1] + self.c1[:-1] * edge
-        above = self.c0[1:] + self.c1[1:] * edge
-        scale = np.maximum(np.abs(above), np.finfo(float).tiny)
-        if np.any(np.abs(above - below) > 1e-9 * scale) or np.any(np.diff(self.c1) < -1e-15):
+        if not self.is_convex():
             raise MarginRuleError(
                 f"{owner}: the requirement jumps when the position's value crosses a tier, so it is not a "
                 "maximum of lines; use liquidation_price, or marginal tiers"

@@ -11,7 +11,7 @@ from liqsim.errors import ParameterError, VenueDataError
 from liqsim.venues.files import read_venue
 from liqsim.venues.venue import Venue
 
-__all__ = ["list_venues", "load_venue"]
+__all__ = ["list_venues", "load_venue", "snapshot_dates"]
 
 _DATA = Path(__file__).parent / "data"
 
@@ -51,13 +51,38 @@ def list_venues() -> list[str]:
     return sorted(_snapshots())
 
 
+def _dates(id: str) -> dict[dt.date, Path]:
+    known = _snapshots()
+    if id not in known:
+        near = difflib.get_close_matches(str(id), known, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise VenueDataError(f"venue {id!r} is unknown; {hint}list_venues() gives the identifiers")
+    return known[id]
+
+
+def snapshot_dates(id: str) -> list[dt.date]:
+    """Return the dates of the snapshots of a venue, ascending.
+
+    Parameters
+    ----------
+    id : str
+        Identifier, one of :func:`list_venues`.
+
+    Examples
+    --------
+    >>> [str(date) for date in snapshot_dates("cme-btc")]
+    ['2020-04-28', '2020-12-31']
+    """
+    return sorted(_dates(id))
+
+
 def load_venue(id: str, as_of: str | dt.date | None = None) -> Venue:
     """Load the rules of a venue's product.
 
     Parameters
     ----------
     id : str
-        Identifier, one of :func:`list_venues`.
+        Identifier, one of :func:`list_venues`; ``"ID@YYYY-MM-DD"`` is short for ``as_of``.
     as_of : str or datetime.date, optional
         Date ``"YYYY-MM-DD"``; the newest snapshot not after it. The newest of all unless given.
 
@@ -75,13 +100,15 @@ def load_venue(id: str, as_of: str | dt.date | None = None) -> Venue:
     --------
     >>> load_venue("bitmex-xbtusd").contract.kind
     'inverse'
+    >>> str(load_venue("cme-btc@2020-06-01").snapshot)
+    '2020-04-28'
     """
-    known = _snapshots()
-    if id not in known:
-        near = difflib.get_close_matches(str(id), known, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise VenueDataError(f"venue {id!r} is unknown; {hint}list_venues() gives the identifiers")
-    dates = known[id]
+    if isinstance(id, str) and "@" in id:
+        id, _, date = id.partition("@")
+        if as_of is not None:
+            raise ParameterError(f"as_of={as_of!r} is given twice, with {id}@{date} as well; leave one of them out")
+        as_of = date
+    dates = _dates(id)
     if as_of is None:
         return _read(dates[max(dates)])
     try:

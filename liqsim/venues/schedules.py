@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from liqsim.errors import MarginRuleError, ParameterError, VenueDataError
 from liqsim.models._checks import number
 from liqsim.venues.contract import FloatArray, SizeUnit, side_sign
-from liqsim.venues.margin import LONG, Pieces, ScheduleBase, Terms
+from liqsim.venues.margin import LONG, Requirement, ScheduleBase, Terms
 
 __all__ = ["FixedPerContract", "FlatLeverage", "LinearInSize", "MarginWindow", "WindowedRates"]
 
@@ -78,11 +78,9 @@ class LinearInSize(ScheduleBase):
     def initial_rate(self, size: ArrayLike, value: ArrayLike, terms: Terms = LONG) -> FloatArray:
         return np.asarray(self.initial_base + self.slope * np.asarray(size, dtype=float))
 
-    def pieces(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Pieces:
-        x = np.asarray(size, dtype=float)
-        if moves:
-            return self._one_piece(0.0, self.maintenance_base, self.slope * x)
-        return self._one_piece(0.0, self.maintenance_base + self.slope * x)
+    def requirement(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Requirement:
+        slope = self.slope * np.asarray(size, dtype=float)
+        return self._one_rate(self.maintenance_base, on_mark=True, moves=moves, slope=slope)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -145,8 +143,8 @@ class FixedPerContract(ScheduleBase):
     def initial_rate(self, size: ArrayLike, value: ArrayLike, terms: Terms = LONG) -> FloatArray:
         return self.initial(size) / np.asarray(value, dtype=float)
 
-    def pieces(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Pieces:
-        return self._one_piece(self.maintenance(size) / np.asarray(value, dtype=float), 0.0)
+    def requirement(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Requirement:
+        return self._one_rate(self.maintenance(size) / np.asarray(value, dtype=float), on_mark=False)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -227,11 +225,9 @@ class FlatLeverage(ScheduleBase):
     def initial_rate(self, size: ArrayLike, value: ArrayLike, terms: Terms = LONG) -> FloatArray:
         return np.full(np.shape(size), 1.0 / self.max_leverage)
 
-    def pieces(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Pieces:
+    def requirement(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Requirement:
         rate = self.liquidation_level * self._used_rate(terms.leverage) * np.ones(np.shape(size))
-        if side_sign(terms.side) < 0 and self.shorts_in_base:
-            return self._one_piece(0.0, rate)
-        return self._one_piece(rate, 0.0)
+        return self._one_rate(rate, on_mark=side_sign(terms.side) < 0 and self.shorts_in_base)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -382,9 +378,9 @@ class WindowedRates(ScheduleBase):
             rate = self.window_rate(terms.side, terms.window)
         return np.full(np.shape(size), rate)
 
-    def pieces(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Pieces:
+    def requirement(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Requirement:
         rate = self._share() * self.window_rate(terms.side, terms.window)
-        return self._one_piece(0.0, rate * np.ones(np.shape(size)))
+        return self._one_rate(rate * np.ones(np.shape(size)), on_mark=True)
 
     def to_dict(self) -> dict[str, Any]:
         return {

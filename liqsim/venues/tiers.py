@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from liqsim.errors import VenueDataError
 from liqsim.models._checks import number
 from liqsim.venues.contract import FloatArray, SizeUnit
-from liqsim.venues.margin import LONG, ChargedOn, Pieces, ScheduleBase, Terms
+from liqsim.venues.margin import LONG, ChargedOn, Requirement, ScheduleBase, Terms
 
 __all__ = ["InitialShape", "MarginalTiers", "Tier", "WholePositionTiers"]
 
@@ -166,10 +166,24 @@ class _TierTable(ScheduleBase):
             "tiers": [list(t) for t in self.tiers],
         }
 
-    def _moving(self, size: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+    @property
+    def deductions(self) -> FloatArray:
+        """Amounts deducted from rate times size, in ``unit``; none where a rate applies to the whole position."""
+        return np.zeros(len(self.tiers))
+
+    def requirement(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Requirement:
         n = np.asarray(size, dtype=float)[..., np.newaxis]
-        hi = np.append(self.caps[:-1], np.inf)
-        return n, self.floors / n, hi / n
+        caps = np.append(self.caps[:-1], np.inf) / n
+        on_mark = self.charged_on == "mark"
+        return Requirement(
+            caps=caps,
+            rates=np.broadcast_to(self.rates, caps.shape),
+            deductions=self.deductions / n,
+            slope=np.zeros(caps.shape[:-1]),
+            on_mark=on_mark,
+            size_moves=moves and on_mark,
+            closing_fee_rate=self.closing_fee_rate,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,14 +252,6 @@ class MarginalTiers(_TierTable):
 
     def initial_rate(self, size: ArrayLike, value: ArrayLike, terms: Terms = LONG) -> FloatArray:
         return self.initial(size) / np.asarray(size, dtype=float)
-
-    def pieces(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Pieces:
-        if self.charged_on == "mark" and moves:
-            n, lo, hi = self._moving(size)
-            rates = np.broadcast_to(self.rates, lo.shape) + self.closing_fee_rate
-            return Pieces(lo, hi, 0.0 - self.deductions / n, rates, np.zeros_like(lo))
-        rate = self.maintenance(size) / np.asarray(size, dtype=float)
-        return self._one_piece(0.0, rate) if self.charged_on == "mark" else self._one_piece(rate, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "initial_shape": self.initial_shape}
@@ -318,11 +324,3 @@ class WholePositionTiers(_TierTable):
 
     def initial_rate(self, size: ArrayLike, value: ArrayLike, terms: Terms = LONG) -> FloatArray:
         return self.initial_rates[self.tier_index(size)]
-
-    def pieces(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Pieces:
-        if self.charged_on == "mark" and moves:
-            _, lo, hi = self._moving(size)
-            zero = np.zeros_like(lo)
-            return Pieces(lo, hi, zero, np.broadcast_to(self.rates, lo.shape) + self.closing_fee_rate, zero)
-        rate = self.rates[self.tier_index(size)]
-        return self._one_piece(0.0, rate) if self.charged_on == "mark" else self._one_piece(rate, 0.0)

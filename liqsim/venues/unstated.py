@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from liqsim.errors import VenueDataError
 from liqsim.venues.contract import FloatArray, SizeUnit
-from liqsim.venues.margin import LONG, ChargedOn, Pieces, ScheduleBase, Terms
+from liqsim.venues.margin import LONG, ChargedOn, Requirement, ScheduleBase, Terms
 
 __all__ = ["ScheduleShape", "UnstatedSchedule"]
 
@@ -62,7 +62,7 @@ class UnstatedSchedule(ScheduleBase):
     def initial_rate(self, size: ArrayLike, value: ArrayLike, terms: Terms = LONG) -> FloatArray:
         self._refuse()
 
-    def pieces(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Pieces:
+    def requirement(self, size: ArrayLike, value: ArrayLike, moves: bool, terms: Terms = LONG) -> Requirement:
         self._refuse()
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from liqsim.errors import MarginRuleError, ParameterError
+from liqsim.venues import gaps
+from liqsim.venues.clock import Closure, DailyTimes
 from liqsim.venues.contract import Contract, FloatArray, SizeUnit, side_sign
 from liqsim.venues.fees import Fees
 from liqsim.venues.funding import FundingRule
@@ -31,6 +33,7 @@ CONFIDENCE = {
     "M": "from memory, unconfirmed",
     "C": "computed from documented figures",
     "I": "inferred",
+    "U": "given by the user",
 }
 
 
@@ -59,7 +62,7 @@ class Source:
     """Where values of a venue come from: the fields covered, the page or record, its date, our confidence.
 
     ``confidence`` is one of D (documented by the venue), P (primary document quoted by a dated note),
-    S (secondary), M (from memory), C (computed from documented figures), I (inferred).
+    S (secondary), M (from memory), C (computed from documented figures), I (inferred), U (given by the user).
     """
 
     covers: tuple[str, ...]
@@ -101,7 +104,7 @@ class Venue:
         Payoff, currencies and steps.
     margin : MarginSchedule
         Maintenance and initial margin.
-    funding : PremiumFunding, FixedFunding or None
+    funding : PremiumFunding, FixedFunding, BasisCarry, Rollover or None
         None where nothing is paid.
     fees : Fees
         Trading fees.
@@ -117,6 +120,15 @@ class Venue:
         Origin of every value.
     absent : tuple of (str, str)
         Fields that were looked for and not found, with a word on the search.
+    margin_times : DailyTimes, optional
+        When margin is tested, where it is not tested all the time (CME: at clearing).
+    closures : tuple of Closure
+        Hours without trading: no stop, no forced close, no margin test. A test at the very instant at which trading
+        stops takes place: it uses the closing price.
+    us_persons : bool, optional
+        Whether US persons may trade the product; None where it depends on more than that.
+    jurisdictions : str
+        Other limits by place of residence, in words.
 
     Notes
     -----
@@ -148,6 +160,10 @@ class Venue:
     status_note: str = ""
     sources: tuple[Source, ...] = ()
     absent: tuple[tuple[str, str], ...] = ()
+    margin_times: DailyTimes | None = None
+    closures: tuple[Closure, ...] = ()
+    us_persons: bool | None = None
+    jurisdictions: str = ""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.id, str) and self.id):
@@ -155,7 +171,7 @@ class Venue:
         for name, kind in (("contract", Contract), ("margin", MarginSchedule), ("fees", Fees)):
             if not isinstance(getattr(self, name), kind):
                 raise ParameterError(f"Venue: {name}={getattr(self, name)!r} is not allowed; give a {kind.__name__}")
-        if self.margin.unit == "contracts" and self.contract.kind != "linear":
+        if self.margin.unit == "contracts" and self.contract.is_inverse:
             raise ParameterError(
                 f"Venue: margin of {type(self.margin).__name__} in contracts needs a linear contract, not "
                 f"{self.contract.kind!r}; give a schedule counted in quote or base"
@@ -163,8 +179,21 @@ class Venue:
         if self.funding is not None and not isinstance(self.funding, FundingRule):
             raise ParameterError(
                 f"Venue: funding={self.funding!r} is not a funding rule; "
-                "give PremiumFunding(...), FixedFunding(...) or None"
+                "give PremiumFunding(...), FixedFunding(...), BasisCarry(...), Rollover(...) or None"
             )
+        if not isinstance(self.liquidation, Liquidation):
+            raise ParameterError(f"Venue: liquidation={self.liquidation!r} is not allowed; give a Liquidation")
+        if self.margin_times is not None and not isinstance(self.margin_times, DailyTimes):
+            raise ParameterError(
+                f"Venue: margin_times={self.margin_times!r} is not allowed; give DailyTimes(...), or None where margin "
+                "is tested all the time"
+            )
+        closures = (self.closures,) if isinstance(self.closures, Closure) else tuple(self.closures)
+        if not all(isinstance(c, Closure) for c in closures):
+            raise ParameterError(f"Venue: closures={self.closures!r} is not allowed; give Closure(...) objects")
+        object.__setattr__(self, "closures", closures)
+        if self.us_persons is not None and not isinstance(self.us_persons, bool):
+            raise ParameterError(f"Venue: us_persons={self.us_persons!r} is not allowed; give True, False or None")
 
     @classmethod
     def from_tiers(
@@ -226,12 +255,54 @@ class Venue:
         """Identifier and date, for messages."""
         return self.id if self.snapshot is None else f"{self.id}, {self.snapshot.isoformat()}"
 
+    def needs(self) -> tuple[str, ...]:
+        """Dotted names of what a simulation of this venue needs and no source states, such as ``"fees.taker"``."""
+        return gaps.needs(self)
+
+    def assume(self, values: Mapping[str, Any] | None = None, /, **kwargs: Any) -> Venue:
+        """Fill in values that no source states.
+
+        Parameters
+        ----------
+        values : mapping of str to object, optional
+            Values by dotted name, such as ``{"liquidation.hazard": 0.5}``. ``margin.tiers`` takes rows of
+            (floor, cap, maintenance rate, maximum leverage) in the unit that the venue counts in.
+        **kwargs
+            The same by the last part of the name, such as ``hazard=0.5``.
+
+        Returns
+        -------
+        Venue
+            A copy that holds the values, no longer lists them as absent, and names the user as their source.
+
+        Raises
+        ------
+        VenueDataError
+            If a name is unknown, or the venue states the value already.
+        ParameterError
+            If a value is out of range.
+
+        Examples
+        --------
+        >>> from liqsim.venues import load_venue
+        >>> spot = load_venue("kraken-spot-xbtusd")
+        >>> spot.needs()
+        ('fees.taker', 'liquidation.hazard')
+        >>> spot.assume({"fees.taker": 0.0026}, hazard=0.5).needs()
+        ()
+        """
+        return gaps.assume(self, {**(values or {})}, kwargs)
+
+    def check_known(self) -> None:
+        """Raise VenueDataError, naming everything that is missing, unless a simulation has all it needs."""
+        gaps.check_known(self)
+
     def max_leverage(
         self, notional: ArrayLike, price: ArrayLike, side: str = "long", window: str | None = None
     ) -> FloatArray:
         """Largest leverage at which ``notional`` (quote currency) may be opened at ``price``."""
         p = positive_array("price", price, "(quote per base)")
-        q = self.contract.quantity(positive_array("notional", notional, f"({self.contract.quote})"), p)
+        q = self.contract.quantity(positive_array("notional", notional, f"({self.contract.notional_unit})"), p)
         size = self.contract.size(q, p, self.margin.unit)
         return 1.0 / self.margin.initial_rate(size, self.contract.value(q, p), Terms(side, window=window))
 
@@ -243,7 +314,7 @@ class Venue:
             return limit
         if self.margin.unit == "base":
             return limit * p
-        return limit * self.contract.multiplier * (p if self.contract.kind == "linear" else 1.0)
+        return limit * self.contract.multiplier * (1.0 if self.contract.is_inverse else p)
 
     def check_size(self, quantity: ArrayLike, price: ArrayLike) -> None:
         """Raise MarginRuleError where a position is larger than the schedule allows."""
@@ -253,12 +324,12 @@ class Venue:
         if np.any(over):
             notional = np.broadcast_to(self.contract.notional(quantity, price), np.shape(size))[over].flat[0]
             unit = {
-                "quote": self.contract.quote,
+                "quote": self.contract.notional_unit,
                 "base": self.contract.base,
                 "contracts": "contracts",
             }[self.margin.unit]
             raise MarginRuleError(
-                f"notional={notional:.6g} {self.contract.quote} is beyond the last tier of {self.label}, "
+                f"notional={notional:.6g} {self.contract.notional_unit} is beyond the last tier of {self.label}, "
                 f"which ends at {limit:.6g} {unit}; make the position smaller or add a tier"
             )
 
@@ -292,7 +363,7 @@ class Venue:
         """
         side_sign(side)
         lev = positive_array("leverage", leverage, "(notional / initial margin)")
-        n = positive_array("notional", notional, f"({self.contract.quote})")
+        n = positive_array("notional", notional, f"({self.contract.notional_unit})")
         p = positive_array("price", price, "(quote per base)")
         lev, n, p = np.broadcast_arrays(lev, n, p)
         q = self.contract.quantity(n, p)
@@ -309,7 +380,7 @@ class Venue:
         shown = f"{top:.1f}" if abs(top - round(top, 1)) < 1e-9 * top else f"{top:.6g}"
         raise MarginRuleError(
             f"leverage={float(np.ravel(lev)[i])} exceeds {shown} allowed for notional "
-            f"{_compact(float(np.ravel(n)[i]))} {self.contract.quote} ({row}{self.label}); "
+            f"{_compact(float(np.ravel(n)[i]))} {self.contract.notional_unit} ({row}{self.label}); "
             "lower the leverage or the notional"
         )
 
@@ -362,7 +433,7 @@ class Venue:
         """
         side_sign(side)
         p = positive_array("price", price, "(quote per base)")
-        n = positive_array("notional", notional, f"({self.contract.quote})")
+        n = positive_array("notional", notional, f"({self.contract.notional_unit})")
         q = self.contract.quantity(n, p)
         self.check_size(q, p)
         return self.pieces(q, p, side, leverage=leverage, window=window).lines(self.label)
@@ -386,6 +457,10 @@ class Venue:
                 "hours": self.hours,
                 "price_limits": self.price_limits,
                 "eligibility": self.eligibility,
+                "margin_times": None if self.margin_times is None else self.margin_times.to_dict(),
+                "closures": [closure.to_dict() for closure in self.closures],
+                "us_persons": self.us_persons,
+                "jurisdictions": self.jurisdictions,
                 "sources": [s.to_dict() for s in self.sources],
                 "absent": {k: v for k, v in self.absent},
             }

@@ -32,7 +32,7 @@ def write_bars(path: Path, n: int = 900) -> Path:
 
 
 CONFIG = """
-venue = "kraken-pf-xbtusd"
+venue = "kraken-pf-xbtusd@2026-03-01"
 leverage = [5, 10]
 stop = [0.05, inf]
 n_paths = 2000
@@ -215,7 +215,12 @@ def test_sweep_writes_what_the_function_returns(tmp_path: Path) -> None:
     assert "seed 4" in result.output
     assert [path.name for path in out.parent.iterdir()] == ["result.nc"]
     wanted = lq.sweep(
-        lq.GBM(sigma=0.6), "kraken-pf-xbtusd", leverage=[5, 10], stop=[0.05, float("inf")], n_paths=2000, seed=4
+        lq.GBM(sigma=0.6),
+        "kraken-pf-xbtusd@2026-03-01",
+        leverage=[5, 10],
+        stop=[0.05, float("inf")],
+        n_paths=2000,
+        seed=4,
     )
     with xr.open_dataset(out) as ds:
         xr.testing.assert_equal(ds, wanted)
@@ -281,9 +286,9 @@ def test_configuration_with_several_models_and_a_venue_file(tmp_path: Path) -> N
         (("leverage = [5, 10]", "leverage = [500]"), 2, "leverage=500.0 exceeds 50.0 allowed"),
         (("leverage = [5, 10]\n", ""), 2, "key 'leverage' is missing"),
         (("leverage = [5, 10]", "leverage = 5 10"), 2, "is not TOML: "),
-        (("kraken-pf-xbtusd", "kraken-pf"), 3, "did you mean 'kraken-pf-xbtusd'"),
-        (('"kraken-pf-xbtusd"', "4"), 2, "venue=4 is not an id or a file name"),
-        (("kraken-pf-xbtusd", "mine.toml"), 2, "venue='mine.toml' is not a file"),
+        (("kraken-pf-xbtusd@2026-03-01", "kraken-pf"), 3, "did you mean 'kraken-pf-xbtusd'"),
+        (('"kraken-pf-xbtusd@2026-03-01"', "4"), 2, "venue=4 is not an id or a file name"),
+        (("kraken-pf-xbtusd@2026-03-01", "mine.toml"), 2, "venue='mine.toml' is not a file"),
         (("seed = 4", "seed = 4.5"), 2, "seed=4.5 is not allowed"),
         (("n_paths = 2000", "n_paths = 0"), 2, "n_paths=0 is not allowed"),
         (("seed = 4", 'horizon = "30M"'), 2, "horizon='30M'"),
@@ -305,6 +310,19 @@ def test_sweep_without_a_configuration(tmp_path: Path) -> None:
     result = run("sweep", tmp_path / "absent.toml")
     assert result.exit_code == 2
     assert "absent.toml' cannot be read: No such file" in result.stderr
+
+
+def test_entry_and_top_up_of_a_configuration(tmp_path: Path) -> None:
+    text = CONFIG.replace('"kraken-pf-xbtusd@2026-03-01"', '"cme-mbt"').replace("[5, 10]", "[2, 3]")
+    path = write_config(tmp_path, "start = 2026-03-04T15:00:00Z\ntop_up = 0.05\nprice = 77_835.0\n" + text)
+    result = run("sweep", path, "--out", tmp_path / "r.nc", "--no-progress")
+    assert result.exit_code == 0, result.output
+    wanted = lq.sweep(
+        lq.GBM(sigma=0.6), "cme-mbt", leverage=[2, 3], stop=[0.05, float("inf")], price=77_835, n_paths=2000, seed=4,
+        start="2026-03-04T15:00Z", top_up=0.05,
+    )  # fmt: skip
+    with xr.open_dataset(tmp_path / "r.nc") as ds:
+        xr.testing.assert_equal(ds, wanted)
 
 
 def test_report_of_a_result(tmp_path: Path) -> None:

@@ -17,8 +17,17 @@ from click.testing import CliRunner, Result
 
 import liqsim as lq
 from liqsim.cli import main
-from liqsim.demo import DEMO_PREMIUM, DEMO_VENUES, LEVERAGES, STOPS, allowed_leverages, run_demo
-from liqsim.report import record_of
+from liqsim.demo import (
+    COMPARED_LEVERAGES,
+    DEMO_ASSUMED,
+    DEMO_PREMIUM,
+    DEMO_VENUES,
+    LEVERAGES,
+    STOPS,
+    allowed_leverages,
+    run_demo,
+)
+from liqsim.report import load_result, record_of
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +52,12 @@ def test_it_prints_fits_limits_and_the_first_table(result: Result) -> None:
         "P(stop)",
         "seed 3",
         "exact first-passage probability",
+        "The same 3x long, venue by venue",
+        "deribit-btc-perpetual",
+        "insurance fund, then socialised loss",
+        "Left out: bybit-btcusdt",
+        "coinbase-bip: margin.maintenance_share = 0.8",
+        "bitmex-xbtusd is closed.",
         "report.html",
     ):
         assert part in result.stdout, part
@@ -54,15 +69,41 @@ def test_it_writes_result_figures_and_report(result: Result, out: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == sorted(
         [
             "result.nc",
+            "venues.nc",
             "report.html",
             "cliff.png",
+            "venues.png",
+            "venues_cliff.png",
             "returns.png",
             *[f"p_liquidation_{v.replace('-', '_')}_{side}.png" for v in DEMO_VENUES for side in ("long", "short")],
         ]
     )
     for path in out.glob("*.png"):
         assert path.read_bytes()[:4] == b"\x89PNG"
-    assert "<title>Liquidation risk</title>" in (out / "report.html").read_text("utf-8")
+    page = (out / "report.html").read_text("utf-8")
+    assert "<title>Liquidation risk</title>" in page
+    assert "The same leverage, venue by venue" in page
+    assert "Long at 3x" not in page  # that is in the picture
+    assert "The same long position at 3x on every venue" in page
+    assert "liquidation.hazard = 0.5" in page
+
+
+def test_the_comparison_is_that_of_the_assumptions_named(result: Result, out: Path) -> None:
+    ds = load_result(out / "venues.nc")
+    model = record_of(load_result(out / "result.nc")).fits["kou"].model_with(drift=0.0)
+    again = lq.compare_venues(
+        model,
+        premium=DEMO_PREMIUM,
+        leverage=COMPARED_LEVERAGES,
+        notional=100_000,
+        price=77_835,
+        assume=DEMO_ASSUMED,
+        n_paths=4000,
+        seed=3,
+    )
+    xr.testing.assert_equal(ds, again)
+    for named in ("cme-mbt", "coinbase-bip", "kraken-pf-xbtusd", "kraken-spot-xbtusd", "bitmex-xbtusd"):
+        assert bool(ds.is_allowed.sel(venue=named, leverage=3))
 
 
 def test_result_is_the_sweep_and_opens_with_plain_xarray(result: Result, out: Path) -> None:
@@ -94,9 +135,10 @@ def test_result_is_the_sweep_and_opens_with_plain_xarray(result: Result, out: Pa
 
 
 def test_dataset_in_memory_equals_the_file(tmp_path: Path) -> None:
-    made = run_demo(tmp_path, n_paths=1000, venues=["kraken-pf-xbtusd"], preset="eth-2025")
+    made = run_demo(tmp_path, n_paths=1000, venues=["kraken-pf-xbtusd@2026-03-01"], preset="eth-2025")
     with xr.open_dataset(tmp_path / "result.nc") as ds:
         xr.testing.assert_identical(ds.load(), made.dataset)
+    xr.testing.assert_identical(load_result(tmp_path / "venues.nc"), made.comparison)
     assert made.files[0] == tmp_path / "result.nc"
     assert all(path.is_file() for path in made.files)
 

@@ -1,5 +1,7 @@
 """Same seed, same bits: threads, batches, instruction sets, and whatever else is asked for."""
 
+import dataclasses
+import hashlib
 import os
 import subprocess
 import sys
@@ -8,22 +10,57 @@ import numpy as np
 import pytest
 
 import liqsim as lq
+from liqsim import cells
 from liqsim._core import available_levels
 from liqsim.engine import run
+from liqsim.venues import DailyTimes, Liquidation, load_venue
 
 MODEL = lq.Kou(sigma=0.6, intensity=120, p_up=0.45, eta_up=35, eta_down=28)
 PREMIUM = lq.OUPremium(mean=1e-4, half_life="8h", vol=4e-4, correlation=0.3)
-VENUE = lq.Venue.from_tiers(
-    [(0, 5e4, 0.004, 125), (5e4, 1e6, 0.008, 80)],
-    taker_fee=5e-4,
-    funding=lq.PremiumFunding("8h", interest=1e-4, clamp=5e-4, cap=3e-3),
-)
+TIERS = [(0, 5e4, 0.004, 125), (5e4, 1e6, 0.008, 80)]
+FUNDING = lq.PremiumFunding("8h", interest=1e-4, clamp=5e-4, cap=3e-3)
+VENUE = lq.Venue.from_tiers(TIERS, taker_fee=5e-4, funding=FUNDING)
 GRID = {"leverage": [2, 5, 10, 25, 50], "stop": [0.02, 0.05, 0.1, np.inf]}
 
+# What the venue does with a position and when: closes it whole, or acts on it and carries it on by itself.
+STEEP = [(0, 4e4, 0.004, 125), (4e4, 8e4, 0.006, 80), (8e4, 1.2e5, 0.01, 60), (1.2e5, None, 0.015, 52)]
+MIDNIGHT = DailyTimes(("00:00", "12:00"), "America/New_York")
+CASES = {
+    "whole": {},
+    "cut in rounds": {
+        "venue": dataclasses.replace(
+            lq.Venue.from_tiers(STEEP, taker_fee=5e-4, funding=FUNDING),
+            liquidation=Liquidation("incremental", "kept-minus-fee", fee_rate=2e-3, step_fraction=0.2),
+        ),
+        "notional": 1.5e5,
+    },
+    "cut with a cooldown, hourly looks": {
+        "venue": dataclasses.replace(
+            lq.Venue.from_tiers(STEEP, contract="inverse"),
+            liquidation=Liquidation("incremental", "kept", step_fraction=0.3, cooldown=3600.0, insurance_fund=0.01),
+        ),
+        "notional": 1.5e5, "monitoring": "1h", "gap_rule": "stop",
+    },
+    "cut, windows, deferred funding": {
+        "venue": dataclasses.replace(
+            load_venue("coinbase-bip").assume(maintenance_share=0.8),
+            liquidation=Liquidation("incremental", "kept-minus-fee", fee_rate=1e-3),
+        ),
+        "leverage": [1.5, 2, 3], "start": "2026-03-06T15:00Z",
+    },
+    "called for margin": {
+        "venue": dataclasses.replace(load_venue("cme-mbt"), margin_times=MIDNIGHT),
+        "leverage": [2, 2.5, 3.1], "start": "2026-03-05T03:30Z", "top_up": 0.02,
+    },
+    "at the venue's discretion": {
+        "venue": load_venue("kraken-spot-xbtusd").assume(taker=0.0026, hazard=3.0), "leverage": [2, 3, 5],
+    },
+}  # fmt: skip
 
-def sweep(**changes):
-    arguments = {"premium": PREMIUM, "horizon": "10D", "n_paths": 7000, "seed": 3, **GRID, **changes}
-    return lq.sweep(MODEL, VENUE, **arguments)
+
+def sweep(case="whole", **changes):
+    arguments = {"venue": VENUE, "premium": PREMIUM, "horizon": "10D", "n_paths": 7000, "seed": 3, **GRID}
+    return lq.sweep(MODEL, **{**arguments, **CASES[case], **changes})
 
 
 def assert_same_bits(a, b):
@@ -31,51 +68,90 @@ def assert_same_bits(a, b):
         assert a[name].values.tobytes() == b[name].values.tobytes(), name
 
 
+def passes(case):
+    """The kernel's passes of a case, with the numbers that ``sweep`` gives them."""
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "run_passes", lambda tasks, *rest: found.extend(tasks) or run.run_passes(tasks, *rest))
+        sweep(case, n_paths=1)
+    return found
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def whole():
-    return sweep(threads=1)
+def whole(case):
+    return sweep(case, threads=1)
 
 
-def test_threads(whole):
-    assert_same_bits(whole, sweep(threads=2))
-    assert_same_bits(whole, sweep(threads=5))
+def test_something_happens(case, whole):
+    """The cases are what their names say."""
+    assert float(whole.p_liquidation.max()) > 0.2
+    assert (float(whole.p_partial.max()) > 0.05) == ("cut" in case)
+    assert (float(whole.p_margin_call.max()) > 0.2) == (case == "called for margin")
+
+
+def test_threads(case, whole):
+    assert_same_bits(whole, sweep(case, threads=2))
+    assert_same_bits(whole, sweep(case, threads=5))
 
 
 @pytest.mark.parametrize("size", [1, 77, 256, 4096])
-def test_batches(whole, monkeypatch, size):
+def test_batches(case, whole, monkeypatch, size):
     monkeypatch.setattr(run, "_SMALLEST_BATCH", size)
     monkeypatch.setattr(run, "_LARGEST_BATCH", size)
-    assert_same_bits(whole, sweep(threads=2))
+    assert_same_bits(whole, sweep(case, threads=2))
+
+
+def test_blocks_leave_no_trace(case):
+    """To the last bit of the integers that are summed: each path by itself, or 256 together."""
+    for task in passes(case):
+        kernel = task.kernel()
+        together, alone = ([np.zeros(shape, dtype=np.int64) for shape in (kernel.tally_shape(), kernel.carried_shape())]
+                           for _ in range(2))  # fmt: skip
+        stop = np.zeros(1, dtype=np.int32)
+        assert kernel.run(0, 1000, *together, stop)
+        for number in range(1000):
+            assert kernel.run(number, 1, *alone, stop)
+        for one, other in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("level", ["base", "v3", "v4"])
-def test_instruction_sets(whole, monkeypatch, level):
+def test_instruction_sets(case, whole, monkeypatch, level):
     if level not in available_levels():
         pytest.skip(f"level {level} is not built or not supported by this processor")
     monkeypatch.setenv("LIQSIM_ISA", level)
-    again = sweep()
+    again = sweep(case)
     assert again.attrs["instruction_set"] == level
     assert_same_bits(whole, again)
 
 
-def test_one_cell_alone_or_in_the_grid(whole):
+def test_one_cell_alone_or_in_the_grid(case):
+    whole = sweep(case, n_paths=3000)
     for side in ("long", "short"):
-        for leverage in GRID["leverage"]:
-            for stop in GRID["stop"]:
-                alone = sweep(leverage=leverage, stop=stop, side=side)
+        for leverage in whole.leverage.values.tolist():
+            for stop in whole.stop.values.tolist():
+                alone = sweep(case, leverage=leverage, stop=stop, side=side, n_paths=3000)
                 cell = whole.sel(side=[side], leverage=[leverage], stop=[stop])
                 assert_same_bits(alone, cell)
 
 
-def test_order_of_the_grid_is_the_users(whole):
-    turned = sweep(leverage=[25, 2, 50, 10, 5], stop=[np.inf, 0.05, 0.02, 0.1], side=["short", "long"])
+def test_order_of_the_grid_is_the_users(case, whole):
+    turned = sweep(
+        case, leverage=whole.leverage.values[[2, 0, 1, *range(3, whole.leverage.size)]],
+        stop=[np.inf, 0.05, 0.02, 0.1], side=["short", "long"],
+    )  # fmt: skip
     assert_same_bits(whole, turned.sel(side=whole.side, leverage=whole.leverage, stop=whole.stop))
 
 
 @pytest.mark.parametrize("horizon", ["8h", "3D", "10D", "7h", "100h"])
-def test_one_horizon_alone_or_in_a_list(horizon):
-    listed = sweep(horizon=["3D", "7h", "10D", "8h", "100h"])
-    alone = sweep(horizon=horizon)
+def test_one_horizon_alone_or_in_a_list(case, horizon):
+    listed = sweep(case, horizon=["3D", "7h", "10D", "8h", "100h"], n_paths=3000)
+    alone = sweep(case, horizon=horizon, n_paths=3000)
     assert_same_bits(alone, listed.sel(horizon=alone.horizon))
 
 
@@ -110,17 +186,16 @@ def test_seed_sequence_equals_its_integer():
     assert not np.array_equal(sweep(seed=4).p_liquidation, sweep(seed=3).p_liquidation)
 
 
-def test_another_process_gives_the_same_bits(whole):
+def test_another_process_gives_the_same_bits(case, whole):
     code = (
-        "import hashlib, sys; sys.path.insert(0, sys.argv[1]); from test_same_bits import sweep; d = sweep();"
+        "import hashlib, sys; sys.path.insert(0, sys.argv[1]); from test_same_bits import sweep;"
+        "d = sweep(sys.argv[2]);"
         "print(hashlib.sha256(b''.join(d[n].values.tobytes() for n in d.data_vars)).hexdigest())"
     )
-    import hashlib
-
     mine = hashlib.sha256(b"".join(whole[n].values.tobytes() for n in whole.data_vars)).hexdigest()
     environment = {**os.environ, "PYTHONHASHSEED": "7", "LIQSIM_ISA": "base"}
     theirs = subprocess.run(
-        [sys.executable, "-c", code, os.path.dirname(__file__)],
+        [sys.executable, "-c", code, os.path.dirname(__file__), case],
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert theirs.stdout.strip() == mine

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import liqsim as lq
@@ -289,3 +290,97 @@ def test_missing_matplotlib_says_what_to_install() -> None:
 def test_fit_with_another_model_label(counts, ax) -> None:
     result = replace(lq.presets.fit("btc-2025", "kou"), note="x")
     assert plot.return_fit(counts, {"Kou 2025": result}, ax=ax).lines[0].get_label() == "Kou 2025"
+
+
+@pytest.fixture(scope="module")
+def compared() -> xr.Dataset:
+    return lq.compare_venues(
+        lq.presets.model("btc-2025"),
+        ["cme-mbt", "kraken-spot-xbtusd", "deribit-btc-perpetual", "bitmex-xbtusd", "binance-usdm-btcusdt"],
+        leverage=[2, 3, 10],
+        side=["long", "short"],
+        notional=100_000,
+        price=77_835,
+        premium=lq.OUPremium(mean=1e-4, half_life="15h", vol=3e-4),
+        assume={"kraken-spot-xbtusd": {"fees.taker": 0.0026, "liquidation.hazard": 0.5}},
+        n_paths=4000,
+        seed=3,
+    )
+
+
+def widths(ax, colour: str) -> list[float]:
+    return [p.get_width() for p in ax.patches if p.get_facecolor()[:3] == mpl.colors.to_rgb(colour) and p.get_y() > -5]
+
+
+def test_compare_draws_a_row_for_every_venue_that_allows_it(compared: xr.Dataset) -> None:
+    art = plot.compare(compared, Figure(), side="long", leverage=3)
+    assert art.venues == tuple(compared.venue.values)
+    labels = [t.get_text() for t in art.panels["distance"].get_yticklabels()]
+    assert labels == [f"{v} (closed)" if v == "bitmex-xbtusd" else v for v in art.venues]
+    cell = compared.sel(side="long", leverage=3)
+    far = 100 * np.abs(cell.liquidation_price.values / 77_835 - 1)
+    near = 100 * np.abs(cell.call_price.values / 77_835 - 1)
+    np.testing.assert_allclose(widths(art.panels["distance"], "#56B4E9"), far)
+    np.testing.assert_allclose(widths(art.panels["distance"], "#0072B2"), near)
+    np.testing.assert_allclose(widths(art.panels["costs"], "#0072B2"), 1e4 * cell.funding_cost.values)
+    points, _, _ = art.panels["probability"].containers[0]
+    np.testing.assert_allclose(points.get_xdata(), 100 * cell.p_liquidation.values)
+    np.testing.assert_allclose(points.get_ydata(), [4, 3, 2, 1, 0])
+    share = 100 * cell.returned / (cell.p_liquidation / 3)
+    np.testing.assert_allclose(widths(art.panels["remainder"], "#009E73"), np.maximum(share, 0), atol=1e-9)
+    texts = [t.get_text() for t in art.panels["bearer"].texts]
+    assert "insurance fund, then socialised loss" in texts
+    assert "none on any path" in texts
+    title = art.figure.get_suptitle()
+    assert title == "Long at 3x for 30 days: the same position on 5 venues"
+
+
+def test_compare_says_what_is_left_out_closed_and_assumed(compared: xr.Dataset) -> None:
+    art = plot.compare(compared, Figure(), side="short", leverage=10)
+    assert art.venues == ("deribit-btc-perpetual", "bitmex-xbtusd", "binance-usdm-btcusdt")
+    said = " ".join(t.get_text() for t in art.figure.texts)
+    for part in (
+        "Not allowed at 10x: cme-mbt (at most 4.13x), kraken-spot-xbtusd (at most 5x).",
+        "kraken-spot-xbtusd: liquidation.hazard = 0.5",
+        "bitmex-xbtusd is closed. The exchange closed on 2026-09-23",
+        "4,000 paths · seed 3",
+        "but for kraken-spot-xbtusd",
+    ):
+        assert part in said, part
+    assert not any("Not allowed" in t.get_text() for t in plot.compare(
+        compared, Figure(), side="short", leverage=10, notes=False, title="Mine").figure.texts)  # fmt: skip
+
+
+def test_compare_has_room_for_its_text(compared: xr.Dataset) -> None:
+    """No label of one panel runs into the next, and nothing leaves the figure."""
+    figure = Figure()
+    art = plot.compare(compared, figure, side="long", leverage=3)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    panels = list(art.panels.values())
+    for left, right in zip(panels, [*panels[1:], None], strict=True):
+        edge = figure.bbox.x1 if right is None else right.get_window_extent(renderer).x0
+        for text in left.texts:
+            assert text.get_window_extent(renderer).x1 <= edge + 1, text.get_text()
+    for text in figure.texts:
+        assert text.get_window_extent(renderer).x1 <= figure.bbox.x1, text.get_text()
+
+
+def test_compare_refuses_what_it_cannot_show(compared: xr.Dataset, ds: xr.Dataset) -> None:
+    with pytest.raises(lq.ParameterError, match=r"holds 2 values of side; say which to show, side=\.\.\."):
+        plot.compare(compared, leverage=3)
+    with pytest.raises(lq.ParameterError, match=r"leverage=7 is not in the dataset; it holds 2\.0, 3\.0, 10\.0"):
+        plot.compare(compared, side="long", leverage=7)
+    with pytest.raises(lq.ParameterError, match="not a comparison of venues"):
+        plot.compare(ds)
+
+
+def test_a_cliff_ends_where_the_venue_allows_no_more(compared: xr.Dataset, ax) -> None:
+    art = plot.cliff(compared.sel(side="long"), ax=ax)
+    assert [line.label for line in art.lines] == list(compared.venue.values)
+    for line, label in zip(art.lines, compared.venue.values, strict=True):
+        allowed = compared.sel(side="long", venue=label)
+        drawn = line.points.lines[0].get_xdata()
+        p = allowed.p_liquidation.values
+        assert drawn.tolist() == compared.leverage.values[np.nan_to_num(p) > 0].tolist()
+    bars = [line for line in ax.lines if line.get_marker() == "|"]
+    assert [bar.get_xdata().tolist() for bar in bars] == [[3.0], [3.0]]  # CME and Kraken spot

@@ -1,19 +1,42 @@
 """The kernel against its plain-Python twin, path by path and cell by cell, on the same random numbers."""
 
+import dataclasses
+import datetime as dt
 import math
 
 import numpy as np
 import pytest
 
 import liqsim as lq
-from liqsim.engine.plan import Grid, funding_clock, seed_key, sweep_pass
-from liqsim.engine.tally import Totals, cell_sums
-from liqsim.engine.timeline import build_timelines, to_nanoseconds
+from liqsim.engine.plan import Grid, seed_key, sweep_pass
+from liqsim.engine.tally import Sums, Totals, cell_sums
+from liqsim.engine.terms import CALL, CUT_TIERS
+from liqsim.engine.terms import CUT as CUT_FIRST
+from liqsim.engine.timeline import build_timelines, to_nanoseconds, venue_clock
 from liqsim.reference import cell_outcome, philox4x32, simulate_path
+from liqsim.venues import (
+    BasisCarry,
+    Closure,
+    Contract,
+    DailyTimes,
+    Fees,
+    FixedPerContract,
+    FlatLeverage,
+    LinearInSize,
+    Liquidation,
+    MarginWindow,
+    Rollover,
+    Venue,
+    WholePositionTiers,
+    WindowedRates,
+)
 
 LEVERAGE = np.array([3.0, 10.0, 50.0, 25.0])
+LOW = np.array([1.5, 2.5, 3.8, 3.5])
 STOP = np.array([0.1, 0.01, math.inf, 0.03])
+START = dt.datetime(2026, 3, 6, 15, 0, tzinfo=dt.UTC)  # a Friday; US clocks move on the Sunday
 TIERS = [(0, 5e4, 0.004, 125), (5e4, 2e5, 0.01, 80), (2e5, 1e9, 0.015, 60)]
+STEEP = [(0, 5e4, 0.004, 125), (5e4, 1e5, 0.008, 80), (1e5, 1.45e5, 0.012, 60), (1.45e5, 1e9, 0.016, 55)]
 GBM = lq.GBM(sigma=0.9, drift=0.3)
 MERTON = lq.Merton(sigma=0.6, intensity=300, jump_mean=-0.01, jump_std=0.03)
 KOU = lq.Kou(sigma=0.5, intensity=900, p_up=0.45, eta_up=40, eta_down=30)
@@ -23,65 +46,199 @@ BITMEX_LIKE = lq.PremiumFunding("8h", interest=1e-4, clamp=5e-4, cap=3.75e-3)
 ODD = lq.PremiumFunding(
     "3h", interest=2e-4, clamp=1e-4, cap=5e-3, scale=0.5, smoothing=0.25, change_cap=1e-3, notional="index", first="1h"
 )
+DEFERRED = lq.PremiumFunding(
+    "1h", scale=0.25, smoothing=0.25, settlement=DailyTimes(("00:00", "12:00"), "America/New_York"),
+    changes=(("1D", "2h"),),
+)  # fmt: skip
+BITCOIN = Contract("linear", multiplier=0.1)
+COIN = Contract("inverse")
+CHICAGO = DailyTimes(("16:00",), "America/Chicago", ("Mon", "Tue", "Wed", "Thu", "Fri"))
+WINDOWS = WindowedRates(
+    windows=(
+        MarginWindow("day", 0.1, 0.1, "08:00", "16:00", "America/New_York"),
+        MarginWindow("night", 0.2, 0.22),
+    ),
+    maintenance_share=0.8,
+)
 
-CASES = {
-    "gbm, no funding": (GBM, "linear", None, None, None, "liquidation"),
-    "gbm, fixed funding that liquidates": (GBM, "linear", lq.FixedFunding(4e-3, "8h"), None, None, "liquidation"),
-    "merton, inverse, premium": (MERTON, "inverse", BITMEX_LIKE, PREMIUM, None, "liquidation"),
-    "kou, linear, premium": (KOU, "linear", BITMEX_LIKE, PREMIUM, None, "liquidation"),
-    "kou, inverse, informed premium, odd rule": (KOU, "inverse", ODD, INFORMED, None, "liquidation"),
-    "kou, stop first": (KOU, "linear", ODD, INFORMED, None, "stop"),
-    "merton, hourly checks": (MERTON, "linear", BITMEX_LIKE, PREMIUM, "1h", "liquidation"),
-    "jumps only": (lq.Kou(0.0, 800, 0.5, 60, 40), "inverse", None, None, None, "stop"),
-}
+
+def tiered(contract="linear", funding=None, tiers=TIERS, **liquidation):
+    venue = Venue.from_tiers(tiers, contract=contract, taker_fee=7e-4, funding=funding)
+    return dataclasses.replace(venue, liquidation=Liquidation(**liquidation))
 
 
-def make_pass(model, contract, funding, premium, monitoring, gap_rule):
-    venue = lq.Venue.from_tiers(TIERS, contract=contract, taker_fee=7e-4, funding=funding)
-    day = to_nanoseconds(1)
-    looks = None if monitoring is None else day // 24
-    (timeline,) = build_timelines([3 * day, day], funding_clock(venue), looks)[:1]
-    grid = Grid(LEVERAGE, STOP, ("long", "short"))
-    return sweep_pass(
-        model, venue, premium, grid, 1.5e5, 60_000.0, timeline, seed_key(5),
-        liquidation_first=gap_rule == "liquidation", continuous=monitoring is None,
+def other(margin, contract, liquidation=Liquidation(), funding=None, **rules):  # noqa: B008
+    return Venue("other", "other", "other", contract, margin, funding, Fees(7e-4, 0.0), liquidation, **rules)
+
+
+def future(**liquidation):
+    return other(
+        FixedPerContract(maintenance_per_contract=1400.0), BITCOIN,
+        Liquidation("margin-call", "kept", "client", **liquidation),
+        BasisCarry(0.2, roll_interval="2D", roll_cost=1e-3),
+        margin_times=CHICAGO, closures=(Closure("Fri 16:00", "Sun 17:00", "America/Chicago"),),
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_kernel_equals_twin_on_every_path_and_cell(name):
+CUT = {"procedure": "incremental", "residual": "kept-minus-fee", "fee_rate": 1e-3}
+CASES = {  # model, venue, premium, monitoring, gap rule, leverages, top-up
+    "gbm, no funding": (GBM, tiered()),
+    "gbm, fixed funding that liquidates": (GBM, tiered(funding=lq.FixedFunding(4e-3, "8h"))),
+    "merton, inverse, premium": (MERTON, tiered("inverse", BITMEX_LIKE), PREMIUM),
+    "kou, linear, premium": (KOU, tiered("linear", BITMEX_LIKE), PREMIUM),
+    "kou, inverse, informed premium, odd rule": (KOU, tiered("inverse", ODD), INFORMED),
+    "kou, stop first": (KOU, tiered("linear", ODD), INFORMED, None, "stop"),
+    "merton, hourly checks": (MERTON, tiered("linear", BITMEX_LIKE), PREMIUM, "1h"),
+    "jumps only": (lq.Kou(0.0, 800, 0.5, 60, 40), tiered("inverse"), None, None, "stop"),
+    "rest returned": (KOU, tiered("linear", ODD, procedure="zero-equity-order", residual="kept"), INFORMED),
+    "rest returned, inverse, client pays": (
+        MERTON, tiered("inverse", procedure="market", residual="kept", deficit="client"), None, None, "stop",
+    ),
+    "small rounds": (KOU, tiered("linear", ODD, STEEP, **CUT), INFORMED),
+    "rounds of a fifth, inverse, stop first": (
+        MERTON, tiered("inverse", BITMEX_LIKE, STEEP, step_fraction=0.2, **CUT), PREMIUM, None, "stop",
+    ),
+    "a fifth, then a cooldown and a backstop": (
+        GBM,
+        tiered(
+            procedure="incremental", residual="kept", step_fraction=0.2, step_threshold=6e4, cooldown=7200.0,
+            backstop_fraction=2 / 3,
+        ),
+    ),
+    "cuts with hourly checks": (KOU, tiered("linear", ODD, STEEP, step_fraction=0.3, **CUT), PREMIUM, "1h"),
+    "a tier down, then taken over": (KOU, tiered("linear", None, STEEP, procedure="tier-down"), None),
+    "two tiers down with a fee, then taken over": (
+        GBM,
+        tiered(
+            "linear", BITMEX_LIKE, STEEP, procedure="tier-down", residual="kept-minus-fee", fee_rate=2e-3,
+            tiers_per_step=2, steps_from_tier=3,
+        ),
+        PREMIUM,
+    ),
+    "a fund that runs out": (MERTON, tiered("linear", ODD, insurance_fund=300.0), PREMIUM),
+    "steps on the whole position, at the mark": (
+        KOU,
+        other(WholePositionTiers(tiers=STEEP), Contract("linear"), Liquidation(procedure="tier-down"), BITMEX_LIKE),
+        PREMIUM,
+    ),
+    "risk limits on entry value": (
+        MERTON,
+        other(
+            WholePositionTiers.from_steps(base_limit=1.0, step=0.7, base_maintenance=0.004, base_initial=0.008),
+            COIN, Liquidation(procedure="tier-down"), BITMEX_LIKE,
+        ),
+        PREMIUM,
+    ),
+    "rates that grow with size, inverse": (
+        KOU,
+        other(LinearInSize(maintenance_base=0.005, initial_base=0.01, slope=2e-3), COIN, Liquidation(**CUT), ODD),
+        INFORMED,
+    ),
+    "rates that grow with size, linear, taken over": (
+        MERTON, other(LinearInSize(maintenance_base=0.005, initial_base=0.01, slope=2e-3), Contract("linear")),
+    ),
+    "windows, deferred funding": (
+        KOU, other(WINDOWS, Contract("linear"), Liquidation("market", "kept", "client"), DEFERRED), INFORMED, None,
+        "liquidation", LOW,
+    ),
+    "windows, cut": (
+        GBM, other(WINDOWS, Contract("linear"), Liquidation(**CUT), DEFERRED), INFORMED, None, "liquidation", LOW,
+    ),
+    "spot on margin, looked at now and then": (
+        KOU,
+        other(
+            FlatLeverage(max_leverage=5.0, liquidation_level=0.4, call_level=0.8), Contract("linear"),
+            Liquidation("discretionary", "kept", "client", hazard=3.0), Rollover(2.5e-4, 1e-4, 2.5e-4, 1e-4),
+        ),
+        None, None, "liquidation", LOW,
+    ),
+    "the same, gbm and stop first": (
+        GBM,
+        other(
+            FlatLeverage(max_leverage=5.0, liquidation_level=0.4, call_level=0.8), Contract("linear"),
+            Liquidation("discretionary", "kept", "client", hazard=30.0), Rollover(2.5e-4, 1e-4, 2.5e-4, 1e-4),
+        ),
+        None, None, "stop", LOW,
+    ),
+    "margin calls, a day to pay": (KOU, future(deadline="1D"), None, None, "liquidation", LOW, 0.0),
+    "margin calls that are met once": (KOU, future(deadline="1D"), None, None, "stop", LOW, 0.04),
+    "margin calls with a floor": (
+        MERTON, future(deadline="30h", immediate_below=0.9), None, None, "liquidation", LOW, 0.05,
+    ),
+    "margin calls due at once": (GBM, future(deadline="0h"), None, None, "liquidation", LOW, 0.0),
+}  # fmt: skip
+
+
+def make_pass(
+    model, venue, premium=None, monitoring=None, gap_rule="liquidation", leverage=LEVERAGE, top_up=0.0, start=START
+):
+    day = to_nanoseconds(1)
+    looks = None if monitoring is None else day // 24
+    horizons = [3 * day, day]
+    (timeline,) = build_timelines(horizons, venue_clock(venue, 3 * day, start), looks, np.array(horizons))[:1]
+    grid = Grid(leverage, STOP, ("long", "short"))
+    return sweep_pass(
+        model, venue, premium, grid, 1.5e5, 60_000.0, timeline, seed_key(5),
+        liquidation_first=gap_rule == "liquidation", top_up=top_up,
+    )  # fmt: skip
+
+
+def assert_equal(name, numbers):
+    """Every cell of every path is booked as the twin says; returns what was seen."""
     task = make_pass(*CASES[name])
     kernel = task.kernel()
     seen = set()
-    for number in [*range(40), 2**33 + 7]:
-        tally = np.zeros(kernel.tally_shape(), dtype=np.int64)
-        assert kernel.run(number, 1, tally, np.zeros(1, dtype=np.int32))
-        totals = Totals(tally.shape)
-        totals.add(tally)
-        sums = cell_sums(totals, task.margin, task.entry_fee)
+    for number in numbers:
+        tally, carried = (np.zeros(shape, dtype=np.int64) for shape in (kernel.tally_shape(), kernel.carried_shape()))
+        assert kernel.run(number, 1, tally, carried, np.zeros(1, dtype=np.int32))
+        booked = Sums(Totals(tally.shape), Totals(carried.shape))
+        booked.whole.add(tally)
+        booked.carried.add(carried)
+        sums = cell_sums(task, booked)
         path = simulate_path(task, number)
         for cell in np.ndindex(sums.liquidated.shape):
             horizon, side, row, column = cell
             twin = cell_outcome(task, path, side, row, column, horizon)
-            seen.add(twin.outcome)
+            seen |= {twin.outcome} | ({"cut"} if twin.is_cut else set()) | ({"called"} if twin.is_called else set())
             counts = [int(c[cell]) for c in (sums.liquidated, sums.stopped, sums.survived)]
             assert counts == [twin.outcome == o for o in ("liquidated", "stopped", "survived")], (number, cell)
-            for quantity in ("time", "funding_cost", "fees", "pnl", "shortfall", "engine_kept"):
-                booked = getattr(sums, quantity)
+            assert [sums.cut[cell], sums.called[cell]] == [twin.is_cut, twin.is_called], (number, cell)
+            for quantity in (
+                "time", "funding_cost", "fees", "pnl", "shortfall", "engine_kept", "closed_share", "topped_up",
+                "uncovered",
+            ):  # fmt: skip
+                moments = getattr(sums, quantity)
                 exact = getattr(twin, quantity)
-                assert booked.total[cell] == pytest.approx(exact, abs=1e-9), (number, cell, quantity)
-                assert booked.squares[cell] == pytest.approx(exact**2, rel=1e-7, abs=1e-12), (number, cell, quantity)
-    assert seen == {"liquidated", "stopped", "survived"}
+                assert moments.total[cell] == pytest.approx(exact, abs=3e-9), (number, cell, quantity)
+                assert moments.squares[cell] == pytest.approx(exact**2, rel=1e-7, abs=1e-9), (number, cell, quantity)
+    return seen
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernel_equals_twin_on_every_path_and_cell(name):
+    assert_equal(name, [*range(5), 2**33 + 7])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_kernel_equals_twin_on_more_paths(name):
+    seen = assert_equal(name, range(5, 45))
+    assert seen >= {"liquidated", "stopped", "survived"}
+    if make_pass(*CASES[name]).rules["procedure"]["kind"] == CALL:
+        assert "called" in seen
+    if make_pass(*CASES[name]).rules["procedure"]["kind"] in (CUT_FIRST, CUT_TIERS):
+        assert "cut" in seen
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_cash_is_conserved_on_every_path(name):
     task = make_pass(*CASES[name])
-    for number in range(60):
+    for number in range(10):
         path = simulate_path(task, number)
         for side, row, column in np.ndindex(2, 4, 4):
             end = cell_outcome(task, path, side, row, column, 0)
-            accounted = end.pnl + end.fees + end.funding_cost + end.engine_kept - end.shortfall
+            covered = 0.0 if task.client_pays else end.shortfall
+            accounted = end.pnl + end.fees + end.funding_cost + end.engine_kept - covered
             assert end.price_pnl == pytest.approx(accounted, abs=1e-12)
 
 

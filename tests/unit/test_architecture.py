@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
-SIMULATION = RULES | {"_core", "stats", "engine", "results", "sweep"}
+SIMULATION = RULES | {"_core", "stats", "engine", "results", "arguments", "cells", "sweep", "compare"}
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
 PARTS = {  # part of the package: the other parts that it may import
     "errors": set(),
@@ -33,7 +33,10 @@ PARTS = {  # part of the package: the other parts that it may import
     "engine": RULES | {"_core", "stats"},
     "reference": RULES | {"engine"},
     "results": RULES | {"_core", "stats", "engine"},
-    "sweep": RULES | {"_core", "stats", "engine", "results"},
+    "arguments": RULES | {"engine"},
+    "cells": RULES | {"engine", "results", "arguments"},
+    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "cells"},
+    "compare": RULES | {"engine", "results", "arguments", "cells"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},
@@ -43,7 +46,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "cli": SIMULATION | FITS | {"analytic", "plot", "report", "demo"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_XARRAY = {"results", "sweep", "plot", "report", "demo", "cli"}
+MAY_IMPORT_XARRAY = {"results", "sweep", "compare", "plot", "report", "demo", "cli"}
 LONGEST_FILE = 600
 
 
@@ -168,7 +171,7 @@ def test_public_functions_are_documented(name):
         assert "Returns" in found, f"{name}: what does it return?"
 
 
-@pytest.mark.parametrize("name", ["sweep", "first_passage", "liquidation_price", "load_venue"])
+@pytest.mark.parametrize("name", ["sweep", "compare_venues", "first_passage", "liquidation_price", "load_venue"])
 def test_the_front_door_says_what_it_raises_and_shows_how(name):
     found = sections(getattr(lq, name).__doc__)
     assert {"Parameters", "Returns", "Raises", "Examples"} <= set(found)

@@ -23,7 +23,8 @@ def no_simulation(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("the simulation started")
 
-    monkeypatch.setattr(importlib.import_module("liqsim.sweep"), "run_passes", refuse)
+    for module in ("liqsim.sweep", "liqsim.cells"):
+        monkeypatch.setattr(importlib.import_module(module), "run_passes", refuse)
 
 
 def sweep(model=GBM, venue=VENUE, **changes):

@@ -144,7 +144,7 @@ def test_tier_tables(rows, text):
         ({"maker_fee": NAN}, "maker=nan is not allowed; give a finite number in [-0.1, 0.1]"),
         (
             {"funding": 1e-4},
-            "funding=0.0001 is not a funding rule; give PremiumFunding(...), FixedFunding(...) or None",
+            "funding=0.0001 is not a funding rule; give PremiumFunding(...), FixedFunding(...), BasisCarry(...), ",
         ),
         ({"closing_fee_rate": -1}, "closing_fee_rate=-1 is not allowed; give a finite number in [0, 1)"),
         ({"unit": "USD"}, "unit='USD' is unknown; give one of 'quote', 'base'"),
@@ -166,6 +166,5 @@ def test_a_snapshot_that_is_not_there():
 
 def test_rules_that_cannot_be_simulated_say_what_to_do():
     tiers = [(0, None, 0.005, 100)]
-    quanto = lq.Venue.from_tiers(tiers, contract="quanto")
-    with refused("kind='quanto' contracts can be described but not margined yet; give a contract of kind"):
-        lq.sweep(lq.GBM(0.5), quanto, leverage=5, n_paths=10)
+    with refused("settlement='' of a quanto contract must be a third currency; give it, and the multiplier"):
+        lq.Venue.from_tiers(tiers, contract="quanto")

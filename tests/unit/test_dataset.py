@@ -10,8 +10,11 @@ import xarray as xr
 import liqsim as lq
 
 INF = math.inf
-PROBABILITIES = ["p_liquidation", "p_stop", "p_survival"]
-ESTIMATES = [*PROBABILITIES, "funding_cost", "fees", "pnl", "exit_time", "shortfall", "engine_kept"]
+OUTCOMES = ["p_liquidation", "p_stop", "p_survival"]
+PROBABILITIES = [*OUTCOMES, "p_partial", "p_margin_call"]
+LOSSES = ["shortfall", "insurance_draw", "uncovered_loss", "client_debit"]
+MONEY = ["funding_cost", "fees", "pnl", "engine_kept", "returned", "topped_up", *LOSSES]
+ESTIMATES = [*PROBABILITIES, *MONEY, "closed_share", "exit_time"]
 ENTRY = ["liquidation_price", "bankruptcy_price", "initial_margin"]
 KOU = lq.Kou(sigma=0.6, intensity=300, p_up=0.45, eta_up=35, eta_down=28)
 PREMIUM = lq.OUPremium(mean=1e-4, half_life="8h", vol=4e-4)
@@ -78,7 +81,7 @@ def test_numbers_become_grids_of_one():
 
 
 def test_units_and_names(full):
-    units = dict.fromkeys(PROBABILITIES, "1") | {"exit_time": "d"}
+    units = dict.fromkeys(PROBABILITIES, "1") | {"exit_time": "d", "closed_share": "fraction of entry position"}
     for name in ESTIMATES:
         expected = units.get(name, "fraction of entry notional")
         for variable in (full[name], full[f"{name}_se"]):
@@ -100,11 +103,11 @@ def test_units_and_names(full):
 
 
 def assert_add_up(ds, n_paths):
-    counts = [ds[name] * n_paths for name in PROBABILITIES]
+    counts = [ds[name] * n_paths for name in OUTCOMES]
     for count in counts:
         np.testing.assert_allclose(count, np.round(count), atol=1e-9)
     assert (sum(count.round() for count in counts) == n_paths).all()
-    np.testing.assert_allclose(sum(ds[name] for name in PROBABILITIES), 1.0, rtol=0, atol=2.0**-52)
+    np.testing.assert_allclose(sum(ds[name] for name in OUTCOMES), 1.0, rtol=0, atol=2.0**-52)
 
 
 def test_outcomes_are_counts_that_add_up_to_every_path(full):
@@ -120,11 +123,24 @@ def test_standard_errors_of_probabilities(full):
 def test_numbers_are_finite_and_in_range(full):
     for name in full.data_vars:
         assert np.isfinite(full[name]).all(), name
-        if name.endswith("_se") or name in (*PROBABILITIES, "shortfall", "engine_kept", "fees", "exit_time"):
+        if name.endswith("_se") or name not in ("funding_cost", "pnl"):
             assert float(full[name].min()) >= 0, name
     rounding = 365 * 2.0**-32  # times are summed as whole multiples of 2**-32 years
     assert (full.exit_time <= full.horizon / np.timedelta64(1, "D") + rounding).all()
     assert (full.fees >= 5e-4 - 2.0**-32).all()
+
+
+def test_a_loss_beyond_the_margin_is_borne_by_someone(full):
+    borne = full.insurance_draw + full.uncovered_loss + full.client_debit
+    np.testing.assert_allclose(full.shortfall, borne, rtol=0, atol=1e-12)
+    assert (full.shortfall.sel(venue="linear") > 0).any()
+    assert (full.client_debit == 0).all()
+
+
+def test_a_take_over_closes_everything_and_hands_nothing_back(full):
+    np.testing.assert_array_equal(full.closed_share, full.p_liquidation)
+    for name in ("p_partial", "p_margin_call", "returned", "topped_up"):
+        assert (full[name] == 0).all(), name
 
 
 def test_no_stop_is_never_hit_and_a_nearer_stop_more_often(full):
@@ -182,6 +198,37 @@ def test_provenance(full):
     assert inputs["horizon_ns"] == [hours * 3_600 * 10**9 for hours in (72, 7, 24)]
     assert (inputs["monitoring_ns"], inputs["gap_rule"]) == (None, "liquidation")
     assert inputs["axes"] == ["model", "venue", "notional", "horizon"]
+
+
+def test_nothing_to_note_on_open_venues(full):
+    assert full.attrs["notes"] == ""
+
+
+def test_a_closed_venue_and_assumed_values_are_noted():
+    spot = lq.load_venue("kraken-spot-xbtusd").assume({"fees.taker": 0.0026}, hazard=0.5)
+    ds = lq.sweep(KOU, {"old": "bitmex-xbtusd", "spot": spot}, leverage=5, horizon="1D", n_paths=50, seed=1)
+    assert ds.attrs["notes"].splitlines() == [
+        f"old is closed. {lq.load_venue('bitmex-xbtusd').status_note}",
+        "spot: fees.taker = 0.0026 is assumed, no source states it.",
+        "spot: liquidation.hazard = 0.5 is assumed, no source states it.",
+    ]
+    rows = [(0, 1e6, 0.005, 100), (1e6, None, 0.01, 50)]
+    bybit = lq.load_venue("bybit-btcusdt").assume({"margin.tiers": rows})
+    notes = lq.sweep(KOU, bybit, leverage=5, horizon="1D", n_paths=50).attrs["notes"]
+    assert notes == "bybit-btcusdt: margin.tiers (2 rows) is assumed, no source states it."
+
+
+def test_entry_prices_are_those_of_the_window_in_which_it_is_opened():
+    venue = lq.load_venue("coinbase-bip").assume(maintenance_share=0.8)
+    position = {"entry_price": 60_000.0, "quantity": 1 / 6, "leverage": 3}
+    for start, window in (("2026-03-04T15:00Z", "intraday"), ("2026-03-04T02:00Z", "overnight")):
+        ds = lq.sweep(KOU, venue, leverage=3, side="long", start=start, horizon="1h", n_paths=50, seed=1)
+        assert float(ds.liquidation_price.item()) == lq.liquidation_price(venue, window=window, **position)
+        assert float(ds.bankruptcy_price.item()) == lq.bankruptcy_price(venue, **position)
+    ten = lq.sweep(
+        KOU, venue, leverage=9.9, side="long", start="2026-03-04T15:00Z", horizon="30min", n_paths=50, seed=1
+    )
+    assert 0.97 < ten.liquidation_price.item() / 60_000 < 0.99
 
 
 def test_a_shipped_venue_brings_its_date_and_hash():

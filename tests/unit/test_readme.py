@@ -19,6 +19,7 @@ def test_the_example_runs():
     space = {}
     exec(code, space)
     assert space["ds"].p_liquidation.dims == ("venue", "horizon", "side", "leverage", "stop")
+    assert space["venues"].p_liquidation.dims == ("venue",)
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
@@ -40,5 +41,7 @@ def test_venues_said_to_be_simulated_are():
             if can:
                 assert run().attrs["n_paths"] == 10
             else:
-                with pytest.raises(lq.LiqsimError):
+                assert "once you give" in row
+                assert venue.needs()
+                with pytest.raises(lq.VenueDataError):
                     run()

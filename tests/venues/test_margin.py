@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import liqsim as lq
 from liqsim.errors import MarginRuleError, ParameterError, VenueDataError
+from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.venues import (
     Contract,
     FixedPerContract,
@@ -299,9 +300,34 @@ def test_money_per_contract_needs_a_linear_contract():
         dataclasses.replace(load_venue("cme-mbt"), contract=Contract("inverse"))
 
 
-def test_quanto_is_data_only():
-    with pytest.raises(MarginRuleError, match="'quanto' contracts can be described but not margined"):
-        Venue.from_tiers(TWO, contract="quanto").maintenance_lines(1e4, 6e4, "long")
+def test_a_quanto_position_by_hand():
+    """BitMEX ETHUSD, 100 satoshi per contract and USD: 10,000 contracts at 3,000 are worth 30 XBT."""
+    ether = Contract("quanto", "ETH", "USD", settlement="XBT", multiplier=1e-6)
+    venue = Venue.from_tiers([(0, 50, 0.01, 50), (50, None, 0.02, 25)], contract=ether)
+    position = {"entry_price": 3000.0, "quantity": 10_000}
+    assert ether.value(10_000, 3000.0) == pytest.approx(30.0)
+    assert venue.max_leverage(30.0, 3000.0) == pytest.approx(50)
+    assert initial_margin(venue, **position, leverage=10) == pytest.approx(3.0)
+    # 3 + 0.01 (P - 3000) = 0.01 x 0.01 P: the loss is 0.01 XBT a dollar
+    assert liquidation_price(venue, **position, leverage=10) == pytest.approx((30 - 3) / (0.01 * 0.99))
+    assert bankruptcy_price(venue, "short", **position, leverage=10) == pytest.approx(3300.0)
+    with pytest.raises(MarginRuleError, match="holds no base coin"):
+        dataclasses.replace(venue, margin=LinearInSize(maintenance_base=0.01, initial_base=0.02, slope=1e-4)).check(
+            5, 30.0, 3000.0
+        )
+
+
+def test_a_quanto_sweep_is_that_of_the_linear_contract_with_the_same_value():
+    tiers = [(0, 50, 0.01, 50), (50, None, 0.02, 25)]
+    ether = Contract("quanto", "ETH", "USD", settlement="XBT", multiplier=1e-6)
+    runs = [
+        lq.sweep(lq.GBM(0.8), Venue.from_tiers(tiers, contract=contract), leverage=[5, 20], notional=45.0, price=3000.0,
+                 horizon="7D", n_paths=2000, seed=3)
+        for contract in (ether, "linear")
+    ]  # fmt: skip
+    assert (runs[0].p_liquidation == runs[1].p_liquidation).all()
+    assert (runs[0].pnl == runs[1].pnl).all()
+    assert runs[0].initial_margin.attrs["units"] == "XBT"
 
 
 def test_a_venues_table_must_be_openable_at_its_maximum_leverage():

@@ -102,7 +102,8 @@ cdef inline void jump(Block *b, const Law *law, int m, double end) noexcept nogi
     # segment of no length leaves them. `code` then says who has landed past a level.
     cdef int n
     cdef double total, wait, size, t
-    cdef double p_up = law.p_up, mean_up = law.mean_up, mean_down = law.mean_down
+    cdef double p_up = law.visit_share + (1.0 - law.visit_share) * law.p_up
+    cdef double mean_up = law.mean_up, mean_down = law.mean_down
     cdef double mean = law.jump_mean, std = law.jump_std
     cdef double gap = law.mean_gap
     for n in range(m):
@@ -120,8 +121,14 @@ cdef inline void jump(Block *b, const Law *law, int m, double end) noexcept nogi
         for n in range(m):
             size = b.w[n] * (mean_up if uniform32(b.w3[n]) < p_up else -mean_down)
             b.p_x[n] = b.y[n] + (size if b.code[n] & 1 else 0.0)
+    if law.visit_share > 0.0:
+        for n in range(m):
+            if b.code[n] & 1 and uniform32(b.w3[n]) < law.visit_share:
+                b.p_x[n] = b.y[n]
+                b.code[n] |= 8
     for n in range(m):
-        b.code[n] = b.code[n] & ((1 if b.p_x[n] <= b.p_low[n] else 0) | (1 if b.p_x[n] >= b.p_high[n] else 0))
+        b.code[n] = (b.code[n] & 8) | (
+            b.code[n] & ((1 if b.p_x[n] <= b.p_low[n] else 0) | (1 if b.p_x[n] >= b.p_high[n] else 0)))
 
 
 cdef inline void move_premium(Block *b, const Law *law, double years) noexcept nogil:

@@ -16,6 +16,10 @@
 # until no lane has jumped. Lanes that have arrived stay where they are, by segments of no length; once a quarter of the
 # lanes only waits, the others are packed together. Records are buffered and booked many at a time.
 #
+# A position that the venue has acted on without closing it (cut, or called for margin) has a size and a cash balance of
+# its own from then on; carried.pxd takes it from there. Its level counts among the lane's nearest, so that segments and
+# jumps cost the same; it is looked at only when one reaches a level.
+#
 # Sums are integers: a quantity v is booked as rint(v 2**32) and v**2 as rint(v**2 2**16) and rint(rest 2**58), so the
 # tally is exact and does not depend on the order of paths, batches or threads.
 #
@@ -29,90 +33,112 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from liqsim._core.block cimport FIELDS, LANES, NO_JUMPS, SURVIVED, Block, Law, Rules
+from liqsim._core.block cimport FIELDS, LANES, NO_JUMPS, SURVIVED, Block, Law, Procedure, Rules, Tiers
+from liqsim._core.carried cimport (
+    CARRIED_FIELDS, ENDS, Carried, book_open, charge_carried, free_carried, new_carried, pay_carried, refresh,
+    start_carried)
 from liqsim._core.dynamics cimport advance, bridge_half, draw, inform_premium, jump, move_premium, normals, two_exponentials
 from liqsim._core.philox cimport JUMP, SEGMENT, philox, uniform32
-from liqsim._core.rules cimport cross, land, never, pay_funding, set_levels
+from liqsim._core.lanes cimport pack_jumped, pack_open, put_back
+from liqsim._core.levels cimport never, set_levels
+from liqsim._core.procedures cimport call_margin, cross_carried, land_carried, visit_carried
+from liqsim._core.rules cimport cross, land, pay_charge, pay_funding, settle_accrued, visit
 from liqsim._core.tally cimport book, record
 from liqsim._core.vmath cimport mills, octant_cos, octant_sin, vexp, vlog
 
 import numpy as np
 
 
-cdef int pack_open(Block *b, const Rules *rules) noexcept nogil:
-    # Drop the lanes in which no cell is open any more.
-    cdef int i, side, n = 0
-    cdef bint is_open
-    for i in range(b.n):
-        is_open = (b.row[0][i] < rules.n_rows) | (b.row[1][i] < rules.n_rows)
-        b.path[n] = b.path[i]
-        b.x[n] = b.x[i]
-        b.next_jump[n] = b.next_jump[i]
-        b.premium[n] = b.premium[i]
-        b.cost[n] = b.cost[i]
-        b.rate[n] = b.rate[i]
-        for side in range(2):
-            b.row[side][n] = b.row[side][i]
-            b.col[side][n] = b.col[side][i]
-        n += is_open
-    b.n_closed = 0
-    return n
+cdef void cross_whole(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
+                      int n, int k, uint64_t index, double extreme) noexcept nogil:
+    cross(b, law, rules, tally, horizon, side, b.lane[n], extreme, b.p_x[n], b.y[n], b.p_t[n], b.dt[n])
 
 
-cdef void put_back(Block *b, int m, bint packed) noexcept nogil:
-    # What the m lanes under way have come to.
-    cdef int n, i
-    if not packed:
-        memcpy(b.x, b.y, m * sizeof(double))
-        memcpy(b.next_jump, b.p_jump, m * sizeof(double))
-        memcpy(b.last_r2, b.p_r2, m * sizeof(double))
-        memcpy(b.last_c2, b.p_c2, m * sizeof(double))
-        return
-    for n in range(m):
-        i = b.lane[n]
-        b.x[i] = b.y[n]
-        b.next_jump[i] = b.p_jump[n]
-        b.last_r2[i] = b.p_r2[n]
-        b.last_c2[i] = b.p_c2[n]
+cdef void land_whole(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
+                     int lane, double x, double t) noexcept nogil:
+    land(b, law, rules, tally, horizon, side, lane, x, t)
 
 
-cdef void pack_jumped(Block *b, int n_jumped) noexcept nogil:
-    # Keep only the lanes that have jumped under way: the others have reached the interval's end.
-    cdef int n, i
-    for n in range(n_jumped):
-        i = b.jumped[n]
-        b.lane[n] = b.lane[i]
-        b.p_path[n] = b.p_path[i]
-        b.p_t[n] = b.p_t[i]
-        b.p_jump[n] = b.p_jump[i]
-        b.p_low[n] = b.p_low[i]
-        b.p_high[n] = b.p_high[i]
-        b.p_r2[n] = b.p_r2[i]
-        b.p_c2[n] = b.p_c2[i]
-        b.y[n] = b.y[i]
-        b.code[n] = 1
+cdef void cross_any(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
+                    int n, int k, uint64_t index, double extreme) noexcept nogil:
+    cross_carried(c, b, law, rules, tally, horizon, side, b.lane[n], k, index, extreme, b.p_x[n], b.y[n], b.p_t[n], b.dt[n])
 
 
-cdef void run_interval(Block *b, const Law *law, const Rules *rules, int64_t *tally, int k, int horizon) noexcept nogil:
+cdef void land_any(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
+                   int lane, double x, double t) noexcept nogil:
+    land_carried(c, b, law, rules, tally, horizon, side, lane, x, t)
+
+
+cdef void visit_whole(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
+                      int lane, double x, double t) noexcept nogil:
+    visit(b, law, rules, tally, horizon, side, lane, x, t)
+
+
+cdef void visit_any(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
+                    int lane, double x, double t) noexcept nogil:
+    visit_carried(c, b, rules, horizon, side, lane, x, t)
+
+
+cdef void begin_any(Block *b, Carried *c, const Rules *rules) noexcept nogil:
+    if c.n > 0:
+        refresh(c, b, rules)
+    c.set_in_force = b.set_in_force
+
+
+cdef void test_any(Block *b, Carried *c, const Rules *rules, int horizon, int k) noexcept nogil:
+    call_margin(c, b, rules, horizon, k, rules.instant[k + 1])
+
+
+cdef void pay_any(Block *b, Carried *c, const double *amount) noexcept nogil:
+    pay_carried(c, amount)
+
+
+cdef void charge_any(Block *b, Carried *c, int side, double amount) noexcept nogil:
+    charge_carried(c, side, amount)
+
+
+cdef void book_any(Block *b, Carried *c, const Rules *rules, int horizon, double t) noexcept nogil:
+    book_open(c, b, rules, horizon, t)
+
+
+cdef struct Evaluator:
+    # What differs where positions are carried. Called through pointers, which also keeps the compiler from inlining so
+    # much into run_interval that it gives up on the loops.
+    void (*cross)(Block *, Carried *, const Law *, const Rules *, int64_t *, int, int, int, int, uint64_t, double) noexcept nogil
+    void (*land)(Block *, Carried *, const Law *, const Rules *, int64_t *, int, int, int, double, double) noexcept nogil
+    void (*visit)(Block *, Carried *, const Law *, const Rules *, int64_t *, int, int, int, double, double) noexcept nogil
+    void (*begin)(Block *, Carried *, const Rules *) noexcept nogil
+    void (*test)(Block *, Carried *, const Rules *, int, int) noexcept nogil
+    void (*pay)(Block *, Carried *, const double *) noexcept nogil
+    void (*charge)(Block *, Carried *, int, double) noexcept nogil
+    void (*book_open)(Block *, Carried *, const Rules *, int, double) noexcept nogil
+
+
+cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const Law *law, const Rules *rules,
+                       int64_t *tally, int k, int horizon) noexcept nogil:
     cdef double start = rules.instant[k]
     cdef double end = rules.instant[k + 1]
-    cdef double e, half
+    cdef double e, half, extreme
     cdef int i, n, m, side, n_jumped, n_hit, index
     cdef bint packed
     cdef bint informs = law.correlation != 0.0
+    cdef bint watches = rules.watches[k]
+    b.set_in_force = rules.set_of[k]
     for side in range(2):
-        if not rules.has_side[side]:
-            continue
-        set_levels(b, rules, side)
-        if rules.continuous and k > 0 and rules.pays[k - 1]:
+        if rules.has_side[side]:
+            set_levels(b, rules, side, b.set_in_force)
+    if rules.carries:
+        evaluator.begin(b, c, rules)
+    if watches and rules.retests[k]:
+        for side in range(2):
             e = 1.0 - 2.0 * side
             n_hit = 0
-            for i in range(b.n):    # the payment alone may have used up the margin
+            for i in range(b.n):
                 b.hit[n_hit] = i
-                n_hit += e * b.x[i] <= e * b.liquidation[side][i]
+                n_hit += e * b.x[i] <= e * b.nearest[side][i]
             for n in range(n_hit):
                 i = b.hit[n]
-                land(b, law, rules, tally, horizon, side, i, b.x[i], start)
+                evaluator.land(b, c, law, rules, tally, horizon, side, i, b.x[i], start)
     if informs:
         for i in range(b.n):
             b.premium_shift[i] = 0.0
@@ -131,7 +157,7 @@ cdef void run_interval(Block *b, const Law *law, const Rules *rules, int64_t *ta
     index = 0
     while True:
         draw(b, rules, m, b.p_path, k, SEGMENT, index)
-        advance(b, law, m, end, rules.continuous)
+        advance(b, law, m, end, watches)
         n_jumped = 0
         n_hit = 0
         for n in range(m):
@@ -142,14 +168,13 @@ cdef void run_interval(Block *b, const Law *law, const Rules *rules, int64_t *ta
         for i in range(n_hit):
             n = b.hit[i]
             half = bridge_half(b, law, n)
-            if b.code[n] & 2:
-                cross(b, law, rules, tally, horizon, 0, b.lane[n], 0.5 * (b.p_x[n] + b.y[n] - half), b.p_x[n], b.y[n],
-                      b.p_t[n], b.dt[n])
-                b.p_low[n] = b.nearest[0][b.lane[n]]
-            if b.code[n] & 4:
-                cross(b, law, rules, tally, horizon, 1, b.lane[n], 0.5 * (b.p_x[n] + b.y[n] + half), b.p_x[n], b.y[n],
-                      b.p_t[n], b.dt[n])
-                b.p_high[n] = b.nearest[1][b.lane[n]]
+            for side in range(2):
+                if not b.code[n] & (2 << side):
+                    continue
+                extreme = 0.5 * (b.p_x[n] + b.y[n] - (half if side == 0 else -half))
+                evaluator.cross(b, c, law, rules, tally, horizon, side, n, k, index, extreme)
+            b.p_low[n] = b.nearest[0][b.lane[n]]
+            b.p_high[n] = b.nearest[1][b.lane[n]]
         if informs:
             inform_premium(b, law, m, end)
         if n_jumped == 0:
@@ -161,51 +186,69 @@ cdef void run_interval(Block *b, const Law *law, const Rules *rules, int64_t *ta
             m = n_jumped
         draw(b, rules, m, b.p_path, k, JUMP, index)
         jump(b, law, m, end)
-        if rules.continuous:
+        if watches or law.visit_share > 0.0:
             n_hit = 0
             for n in range(m):
                 b.hit[n_hit] = n
-                n_hit += b.code[n] & 1
+                n_hit += b.code[n] != 0
             for i in range(n_hit):
                 n = b.hit[i]
-                if b.p_x[n] <= b.p_low[n]:
-                    land(b, law, rules, tally, horizon, 0, b.lane[n], b.p_x[n], b.p_t[n])
-                    b.p_low[n] = b.nearest[0][b.lane[n]]
-                if b.p_x[n] >= b.p_high[n]:
-                    land(b, law, rules, tally, horizon, 1, b.lane[n], b.p_x[n], b.p_t[n])
-                    b.p_high[n] = b.nearest[1][b.lane[n]]
+                if watches and b.p_x[n] <= b.p_low[n]:
+                    evaluator.land(b, c, law, rules, tally, horizon, 0, b.lane[n], b.p_x[n], b.p_t[n])
+                if watches and b.p_x[n] >= b.p_high[n]:
+                    evaluator.land(b, c, law, rules, tally, horizon, 1, b.lane[n], b.p_x[n], b.p_t[n])
+                if b.code[n] & 8:
+                    for side in range(2):
+                        evaluator.visit(b, c, law, rules, tally, horizon, side, b.lane[n], b.p_x[n], b.p_t[n])
+                b.p_low[n] = b.nearest[0][b.lane[n]]
+                b.p_high[n] = b.nearest[1][b.lane[n]]
         index += 1
     put_back(b, m, packed)
 
     if rules.checks[k]:
         for i in range(b.n):
             if b.x[i] <= b.nearest[0][i]:
-                land(b, law, rules, tally, horizon, 0, i, b.x[i], end)
+                evaluator.land(b, c, law, rules, tally, horizon, 0, i, b.x[i], end)
             if b.x[i] >= b.nearest[1][i]:
-                land(b, law, rules, tally, horizon, 1, i, b.x[i], end)
+                evaluator.land(b, c, law, rules, tally, horizon, 1, i, b.x[i], end)
+    if rules.calls[k]:
+        evaluator.test(b, c, rules, horizon, k)
     if law.premium_vol > 0.0 or law.premium_start != law.premium_mean:
         move_premium(b, law, end - start)
-    if rules.pays[k]:
-        pay_funding(b, rules)
+    if rules.pays[k] > 0.0:
+        pay_funding(b, rules, rules.pays[k])
+        if rules.carries and not rules.defers:
+            evaluator.pay(b, c, b.w)
+    if rules.settles[k]:
+        if rules.carries:
+            evaluator.pay(b, c, b.accrued)
+        settle_accrued(b)
+    for side in range(2):
+        if rules.charge[side][k + 1] != 0.0:
+            pay_charge(b, side, rules.charge[side][k + 1])
+            if rules.carries:
+                evaluator.charge(b, c, side, rules.charge[side][k + 1])
 
 
-cdef void run_block(Block *b, const Law *law, const Rules *rules, int64_t *tally, uint64_t first, int n,
-                    const int32_t *stop) noexcept nogil:
+cdef void run_block(Block *b, Carried *c, const Evaluator *evaluator, const Law *law, const Rules *rules,
+                    int64_t *tally, uint64_t first, int n, const int32_t *stop) noexcept nogil:
     cdef int i, k, side, horizon = 0
     cdef double premium = law.premium_start
     b.n = n
     b.n_closed = 0
+    start_carried(c)
     for i in range(n):
         b.path[i] = first + i
         b.x[i] = 0.0
         b.next_jump[i] = 1e300
         b.premium[i] = premium
-        b.cost[i] = 0.0
         b.rate[i] = rules.first_rate
+        b.accrued[i] = 0.0
         b.premium_shift[i] = 0.0
         b.premium_known[i] = 0.0
     for side in range(2):
         for i in range(n):
+            b.paid[side][i] = rules.charge[side][0]
             b.row[side][i] = 0 if rules.has_side[side] else rules.n_rows
             b.col[side][i] = 0 if rules.has_side[side] else rules.n_cols
             b.nearest[side][i] = -never() if side == 0 else never()
@@ -217,16 +260,18 @@ cdef void run_block(Block *b, const Law *law, const Rules *rules, int64_t *tally
         if stop[0]:
             return
         if 8 * b.n_closed > b.n:
-            b.n = pack_open(b, rules)
+            b.n = pack_open(b, c, rules)
             if b.n == 0:
                 break
-        run_interval(b, law, rules, tally, k, horizon)
+        run_interval(b, c, evaluator, law, rules, tally, k, horizon)
         if rules.horizon[k] >= 0:
             for side in range(2):
                 for i in range(b.n):
                     if b.row[side][i] < rules.n_rows:
                         record(b, law, rules, tally, SURVIVED, horizon, side, b.row[side][i], b.col[side][i], i,
                                never(), 1, 0.0, 0.0, 1.0, rules.instant[k + 1], b.x[i])
+            if rules.carries:
+                evaluator.book_open(b, c, rules, horizon, rules.instant[k + 1])
             horizon += 1
     book(b, law, rules, tally)
 
@@ -239,6 +284,7 @@ cdef class Kernel:
 
     cdef Law law
     cdef Rules rules
+    cdef Evaluator evaluator
     cdef object arrays    # keeps what `rules` points to alive
 
     def __init__(self, law, rules, arrays):
@@ -246,8 +292,16 @@ cdef class Kernel:
         cdef double[::1] stop_long = arrays["stop_long"]
         cdef double[::1] stop_short = arrays["stop_short"]
         cdef double[::1] instant = arrays["instant"]
-        cdef uint8_t[::1] pays = arrays["pays"]
+        cdef double[::1] pays = arrays["pays"]
+        cdef double[::1] charge_long = arrays["charge_long"]
+        cdef double[::1] charge_short = arrays["charge_short"]
+        cdef uint8_t[::1] settles = arrays["settles"]
+        cdef uint8_t[::1] set_of = arrays["set_of"]
+        cdef uint8_t[::1] watches = arrays["watches"]
+        cdef uint8_t[::1] retests = arrays["retests"]
         cdef uint8_t[::1] checks = arrays["checks"]
+        cdef uint8_t[::1] calls = arrays["calls"]
+        cdef int32_t[::1] due = arrays["due"]
         cdef int32_t[::1] horizon = arrays["horizon"]
         cdef int side, k
         self.arrays = arrays
@@ -260,15 +314,20 @@ cdef class Kernel:
         self.law.p_up = law["p_up"]
         self.law.mean_up = law["mean_up"]
         self.law.mean_down = law["mean_down"]
+        self.law.visit_share = law["visit_share"]
         self.law.premium_start = law["premium_start"]
         self.law.premium_mean = law["premium_mean"]
         self.law.reversion = law["reversion"]
         self.law.premium_vol = law["premium_vol"]
         self.law.correlation = law["correlation"]
         self.rules.inverse = rules["inverse"]
-        self.rules.continuous = rules["continuous"]
         self.rules.liquidation_first = rules["liquidation_first"]
         self.rules.paid_on = rules["paid_on"]
+        self.rules.returns_rest = rules["returns_rest"]
+        self.rules.client_pays = rules["client_pays"]
+        self.rules.defers = rules["defers"]
+        self.rules.carries = rules["carries"]
+        self.rules.occasion = rules["occasion"]
         self.rules.entry_fee = rules["entry_fee"]
         self.rules.exit_fee = rules["exit_fee"]
         self.rules.exit_money = rules["exit_money"]
@@ -281,12 +340,13 @@ cdef class Kernel:
         self.rules.first_rate = rules["first_rate"]
         self.rules.key[0] = rules["key"][0]
         self.rules.key[1] = rules["key"][1]
+        set_procedure(&self.rules.procedure, rules["procedure"])
+        self.rules.procedure.due = &due[0]
+        for k, pair in enumerate(rules["tiers"]):
+            for side in range(2):
+                set_tiers(&self.rules.tiers[k][side], pair[side])
         for side in range(2):
             self.rules.has_side[side] = rules["sides"][side]
-            self.rules.n_lines[side] = len(rules["lines"][side])
-            for k, (alpha, beta) in enumerate(rules["lines"][side]):
-                self.rules.alpha[side][k] = alpha
-                self.rules.beta[side][k] = beta
         self.rules.n_rows = margin.shape[0] - 1
         self.rules.n_cols = stop_long.shape[0] - 1
         self.rules.n_intervals = instant.shape[0] - 1
@@ -295,33 +355,95 @@ cdef class Kernel:
         self.rules.stop[1] = &stop_short[0]
         self.rules.instant = &instant[0]
         self.rules.pays = &pays[0]
+        self.rules.charge[0] = &charge_long[0]
+        self.rules.charge[1] = &charge_short[0]
+        self.rules.settles = &settles[0]
+        self.rules.set_of = &set_of[0]
+        self.rules.watches = &watches[0]
+        self.rules.retests = &retests[0]
         self.rules.checks = &checks[0]
+        self.rules.calls = &calls[0]
         self.rules.horizon = &horizon[0]
         self.rules.n_horizons = int((arrays["horizon"] >= 0).sum())
+        self.evaluator.cross = cross_any if self.rules.carries else cross_whole
+        self.evaluator.land = land_any if self.rules.carries else land_whole
+        self.evaluator.visit = visit_any if self.rules.carries else visit_whole
+        self.evaluator.begin = begin_any
+        self.evaluator.test = test_any
+        self.evaluator.pay = pay_any
+        self.evaluator.charge = charge_any
+        self.evaluator.book_open = book_any
 
     def tally_shape(self):
-        """Shape of a tally: (horizon, side, outcome, row, column, field)."""
+        """Shape of a tally of whole positions: (horizon, side, outcome, row, column, field)."""
         return (self.rules.n_horizons, 2, 3, self.rules.n_rows, self.rules.n_cols, FIELDS)
 
-    def run(self, uint64_t first, int64_t count, int64_t[:, :, :, :, :, ::1] tally, const int32_t[::1] stop):
-        """Add paths ``first .. first + count - 1`` to ``tally``; False if a value left the range of the sums.
+    def carried_shape(self):
+        """Shape of a tally of positions that outlive the venue's first act, (horizon, side, end, row, column, field)."""
+        if not self.rules.carries:
+            return (0, 2, ENDS, 1, 1, CARRIED_FIELDS)
+        return (self.rules.n_horizons, 2, ENDS, self.rules.n_rows, self.rules.n_cols, CARRIED_FIELDS)
+
+    def run(self, uint64_t first, int64_t count, int64_t[:, :, :, :, :, ::1] tally,
+            int64_t[:, :, :, :, :, ::1] carried, const int32_t[::1] stop):
+        """Add paths ``first .. first + count - 1`` to the two tallies; False if a value left the range of the sums.
 
         The GIL is released. At most 2**16 paths may be added to one tally. Once another thread has set ``stop[0]``
-        the call returns within one interval, and the tally is not to be used.
+        the call returns within one interval, and the tallies are not to be used.
         """
         cdef Block *b = <Block *> calloc(1, sizeof(Block))
+        cdef Carried *c = new_carried(2 * self.rules.n_rows * LANES if self.rules.carries else 1)
         cdef int64_t done = 0
         cdef int n, bad
-        if b == NULL:
+        if b == NULL or c == NULL:
+            free(b)
+            free_carried(c)
             raise MemoryError
+        if self.rules.carries:
+            c.tally = &carried[0, 0, 0, 0, 0, 0]
         with nogil:
             while done < count and not stop[0]:
                 n = <int> (count - done if count - done < LANES else LANES)
-                run_block(b, &self.law, &self.rules, &tally[0, 0, 0, 0, 0, 0], first + <uint64_t> done, n, &stop[0])
+                run_block(b, c, &self.evaluator, &self.law, &self.rules, &tally[0, 0, 0, 0, 0, 0],
+                          first + <uint64_t> done, n, &stop[0])
                 done += n
             bad = b.bad
             free(b)
+            free_carried(c)
         return not bad
+
+
+cdef void set_procedure(Procedure *p, object numbers):
+    p.kind = numbers["kind"]
+    p.tiers_per_step = numbers["tiers_per_step"]
+    p.steps_from_tier = numbers["steps_from_tier"]
+    p.step = numbers["step"]
+    p.threshold = numbers["threshold"]
+    p.cooldown = numbers["cooldown"]
+    p.backstop = numbers["backstop"]
+    p.fee = numbers["fee"]
+    p.initial_ratio = numbers["initial_ratio"]
+    p.top_up = numbers["top_up"]
+    p.fund = numbers["fund"]
+
+
+cdef void set_tiers(Tiers *t, object numbers):
+    cdef int k
+    t.form = numbers["form"]
+    t.on_mark = numbers["on_mark"]
+    t.size_moves = numbers["size_moves"]
+    t.per_margin = numbers["per_margin"]
+    t.slope = numbers["slope"]
+    t.fee = numbers["fee"]
+    t.n = len(numbers["caps"])
+    for k in range(t.n):
+        t.cap[k] = numbers["caps"][k]
+        t.rate[k] = numbers["rates"][k]
+        t.deduction[k] = numbers["deductions"][k]
+    t.n_lines = len(numbers["lines"])
+    for k in range(t.n_lines):
+        t.alpha[k] = numbers["lines"][k][0]
+        t.beta[k] = numbers["lines"][k][1]
 
 
 def random_numbers(int64_t n_blocks, int n_intervals):

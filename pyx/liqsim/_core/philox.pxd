@@ -12,6 +12,7 @@ from liqsim._core.vmath cimport double_of
 cdef enum:
     SEGMENT = 0    # normals and bridge of one Brownian segment
     JUMP = 1       # size of a jump and waiting time to the next one
+    PASSAGE = 2    # time at which a segment first reaches a level
 
 cdef struct Words:
     uint64_t w0

@@ -1,38 +1,12 @@
-# The venue's rules on a block: liquidation levels, crossings, gaps, funding.
+# The venue's rules on a block of whole positions: crossings, gaps, looks on occasion, funding.
 
 from libc.math cimport fabs
 from libc.stdint cimport int64_t
 
-from liqsim._core.block cimport LIQUIDATED, ON_ENTRY, ON_MARK, STOPPED, Block, Law, Rules
+from liqsim._core.block cimport LIQUIDATED, ON_ENTRY, ON_MARK, STOPPED, Block, Law, Rules, Tiers
+from liqsim._core.levels cimport never, row_level
 from liqsim._core.tally cimport record
-from liqsim._core.vmath cimport vexp, vlog
-
-
-cdef inline double never() noexcept nogil:
-    # Margin of a row, or distance of a stop, that cannot be reached.
-    return 1e300
-
-
-cdef inline double row_level(const Rules *rules, int side, double margin, double cost) noexcept nogil:
-    # Log price ratio at which a position with this margin is liquidated once `cost` of funding has been paid.
-    # Equity margin + q (w - 1) - e cost falls to the requirement max_k(alpha_k w + beta_k); w is the price ratio of a
-    # linear contract or its inverse, e the side, q = e for linear and -e for inverse contracts.
-    cdef double e = 1.0 - 2.0 * side
-    cdef double w, other
-    cdef int k
-    cdef bint falls = (side == 0) != (rules.inverse != 0)
-    if falls:
-        w = 1e-300
-        for k in range(rules.n_lines[side]):
-            other = (1.0 - margin + e * cost + rules.beta[side][k]) / (1.0 - rules.alpha[side][k])
-            w = other if other > w else w
-    else:
-        w = 1e300
-        for k in range(rules.n_lines[side]):
-            other = (1.0 + margin - e * cost - rules.beta[side][k]) / (1.0 + rules.alpha[side][k])
-            w = other if other < w else w
-        w = w if w > 1e-300 else 1e-300
-    return -vlog(w) if rules.inverse else vlog(w)
+from liqsim._core.vmath cimport vexp
 
 
 cdef inline void settle(Block *b, const Rules *rules, int side, int lane) noexcept nogil:
@@ -54,6 +28,7 @@ cdef inline void cross(Block *b, const Law *law, const Rules *rules, int64_t *ta
                        double extreme, double x, double y, double t, double dt) noexcept nogil:
     # A Brownian segment from (t, x) to (t + dt, y) has gone as far as `extreme`: book its levels, nearest first.
     cdef double e = 1.0 - 2.0 * side
+    cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
     cdef double level, stop
     cdef bint liquidated
     while b.row[side][lane] < rules.n_rows and b.col[side][lane] < rules.n_cols:
@@ -69,7 +44,8 @@ cdef inline void cross(Block *b, const Law *law, const Rules *rules, int64_t *ta
                e * (x - level) if e * (x - level) > 0.0 else 0.0, fabs(y - level), dt, t, level)
         if liquidated:
             b.row[side][lane] += 1
-            b.liquidation[side][lane] = row_level(rules, side, rules.margin[b.row[side][lane]], b.cost[lane])
+            b.liquidation[side][lane] = row_level(rules, tiers, side, rules.margin[b.row[side][lane]],
+                                                  b.paid[side][lane], level)
         else:
             b.col[side][lane] += 1
     settle(b, rules, side, lane)
@@ -80,12 +56,13 @@ cdef inline void land(Block *b, const Law *law, const Rules *rules, int64_t *tal
     # At instant t the price stands at x, past one or more levels: a jump, a funding payment or a discrete check.
     # Fills are at x. A cell past both its levels is liquidated, or stopped if the rules say so.
     cdef double e = 1.0 - 2.0 * side
+    cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
     cdef int first = b.row[side][lane]
     cdef int last = first
     cdef int row, col
     while last < rules.n_rows and e * x <= e * b.liquidation[side][lane]:
         last += 1
-        b.liquidation[side][lane] = row_level(rules, side, rules.margin[last], b.cost[lane])
+        b.liquidation[side][lane] = row_level(rules, tiers, side, rules.margin[last], b.paid[side][lane], x)
     if not rules.liquidation_first:
         # rows past their liquidation level are stopped one by one: the loss of each is limited to its own margin
         while b.col[side][lane] < rules.n_cols and e * x <= e * rules.stop[side][b.col[side][lane]]:
@@ -112,47 +89,31 @@ cdef inline void land(Block *b, const Law *law, const Rules *rules, int64_t *tal
     settle(b, rules, side, lane)
 
 
-cdef inline void set_levels(Block *b, const Rules *rules, int side) noexcept nogil:
-    # Levels of every lane at the start of an interval: row_level for all lanes at once.
+cdef inline void visit(Block *b, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side, int lane,
+                       double x, double t) noexcept nogil:
+    # The venue looks at the account by the requirement kept for such occasions and closes what does not meet it.
     cdef double e = 1.0 - 2.0 * side
-    cdef double slope, offset, other, level, stop
-    cdef bint falls = (side == 0) != (rules.inverse != 0)
-    cdef double turn = -1.0 if rules.inverse else 1.0
-    cdef const double *margins = rules.margin
-    cdef const double *stops = rules.stop[side]
-    cdef int n = b.n
-    cdef int i, k
-    for i in range(n):
-        b.margin[i] = margins[b.row[side][i]]
-        b.stop[i] = stops[b.col[side][i]]
-        b.w[i] = 1e-300 if falls else 1e300
-    for k in range(rules.n_lines[side]):
-        offset = rules.beta[side][k]
-        if falls:
-            slope = 1.0 - rules.alpha[side][k]
-            for i in range(n):
-                other = (1.0 - b.margin[i] + e * b.cost[i] + offset) / slope
-                b.w[i] = other if other > b.w[i] else b.w[i]
-        else:
-            slope = 1.0 + rules.alpha[side][k]
-            for i in range(n):
-                other = (1.0 + b.margin[i] - e * b.cost[i] - offset) / slope
-                b.w[i] = other if other < b.w[i] else b.w[i]
-    for i in range(n):
-        other = b.w[i] if b.w[i] > 1e-300 else 1e-300
-        b.liquidation[side][i] = turn * vlog(other)
-    for i in range(n):
-        level = b.liquidation[side][i]
-        stop = b.stop[i]
-        b.nearest[side][i] = level if e * level >= e * stop else stop
+    cdef const Tiers *tiers = &rules.tiers[rules.occasion][side]
+    cdef const Tiers *usual = &rules.tiers[b.set_in_force][side]
+    cdef int row = b.row[side][lane]
+    cdef double paid = b.paid[side][lane]
+    while row < rules.n_rows and e * x <= e * row_level(rules, tiers, side, rules.margin[row], paid, x):
+        record(b, law, rules, tally, LIQUIDATED, horizon, side, row, b.col[side][lane], lane, rules.margin[row], 1,
+               0.0, 0.0, 1.0, t, x)
+        row += 1
+    if row > b.row[side][lane]:
+        b.row[side][lane] = row
+        b.liquidation[side][lane] = row_level(rules, usual, side, rules.margin[row], paid, x)
+        settle(b, rules, side, lane)
 
 
-cdef inline void pay_funding(Block *b, const Rules *rules) noexcept nogil:
-    # The rate: premium and clamped interest, scaled, smoothed, its change and then itself capped.
+cdef inline void pay_funding(Block *b, const Rules *rules, double weight) noexcept nogil:
+    # The rate: premium and clamped interest, scaled, smoothed, its change and then itself capped; `weight` is the
+    # length of the interval over the usual one. What a long pays per whole position is left in w.
     cdef int i
     cdef int m = b.n
     cdef double rate, gap, last
-    cdef double interest = rules.interest, clamp = rules.clamp, scale = rules.scale, cap = rules.cap
+    cdef double interest = rules.interest, clamp = rules.clamp, scale = weight * rules.scale, cap = rules.cap
     cdef double smoothing = rules.smoothing, change_cap = rules.change_cap
     cdef double turn = -1.0 if rules.inverse else 1.0
     for i in range(m):
@@ -168,16 +129,35 @@ cdef inline void pay_funding(Block *b, const Rules *rules) noexcept nogil:
         b.rate[i] = rate if rate > -cap else -cap
     if rules.paid_on == ON_ENTRY:
         for i in range(m):
-            b.cost[i] += b.rate[i]
-        return
-    for i in range(m):
-        b.w[i] = b.rate[i] * vexp(turn * b.x[i])
-    if rules.paid_on == ON_MARK:
-        for i in range(m):
-            b.cost[i] += b.w[i]
-    elif rules.inverse:
-        for i in range(m):
-            b.cost[i] += b.w[i] * (1.0 + b.premium[i])
+            b.w[i] = b.rate[i]
     else:
         for i in range(m):
-            b.cost[i] += b.w[i] / (1.0 + b.premium[i])
+            b.w[i] = b.rate[i] * vexp(turn * b.x[i])
+        if rules.paid_on != ON_MARK:
+            if rules.inverse:
+                for i in range(m):
+                    b.w[i] = b.w[i] * (1.0 + b.premium[i])
+            else:
+                for i in range(m):
+                    b.w[i] = b.w[i] / (1.0 + b.premium[i])
+    if rules.defers:
+        for i in range(m):
+            b.accrued[i] += b.w[i]
+        return
+    for i in range(m):
+        b.paid[0][i] += b.w[i]
+        b.paid[1][i] -= b.w[i]
+
+
+cdef inline void settle_accrued(Block *b) noexcept nogil:
+    cdef int i
+    for i in range(b.n):
+        b.paid[0][i] += b.accrued[i]
+        b.paid[1][i] -= b.accrued[i]
+        b.accrued[i] = 0.0
+
+
+cdef inline void pay_charge(Block *b, int side, double amount) noexcept nogil:
+    cdef int i
+    for i in range(b.n):
+        b.paid[side][i] += amount

@@ -14,12 +14,14 @@ cdef inline double largest() noexcept nogil:
 
 cdef inline void book(Block *b, const Law *law, const Rules *rules, int64_t *tally) noexcept nogil:
     # Value every waiting record and add it to its cell.
-    # Quantities: funding cost; time; fees (liquidated: margin that the engine kept); P&L (liquidated: of the price
-    # alone); shortfall.
+    # Quantities: funding cost; time; then fees, P&L, shortfall. Of a liquidation that returns nothing: margin that the
+    # engine kept, P&L of the price alone, shortfall. Of one that returns the rest, a position without equity is taken
+    # over at its bankruptcy price, for no fee, unless the trader owes the loss.
     cdef int n, f, k
     cdef double sigma = law.sigma if law.sigma > 1e-9 else 1e-9
-    cdef double root, w, gain, paid, equity, fees, net, floor, square, high
+    cdef double root, w, gain, paid, equity, fees, net, floor, lowest, square, high
     cdef double turn = -1.0 if rules.inverse else 1.0
+    cdef bint bankrupt
     cdef double magic = 6755399441055744.0
     cdef uint64_t magic_bits = bits_of(magic)
     cdef int64_t *cell
@@ -28,16 +30,24 @@ cdef inline void book(Block *b, const Law *law, const Rules *rules, int64_t *tal
         b.v[1][n] = b.r_t[n] + b.r_before[n] * root * mills(b.r_zigzag[n] / b.r_dt[n] * root)
         w = vexp(turn * b.r_x[n])
         gain = b.r_side[n] * turn * (w - 1.0)
-        paid = b.r_side[n] * b.r_cost[n]
+        paid = b.r_paid[n]
         equity = b.r_margin[n] + gain - paid
         fees = rules.entry_fee + rules.exit_fee * w + rules.exit_money
         net = gain - paid - fees
         floor = -b.r_margin[n] - rules.entry_fee
+        lowest = -largest() if rules.client_pays else floor
         b.v[0][n] = paid
-        b.v[2][n] = (equity if equity > 0.0 else 0.0) if b.r_kind[n] == LIQUIDATED else fees
-        b.v[3][n] = gain if b.r_kind[n] == LIQUIDATED else (net if net > floor else floor)
-        b.v[4][n] = (-equity if equity < 0.0 else 0.0) if b.r_kind[n] == LIQUIDATED else (
-            floor - net if net < floor else 0.0)
+        b.v[2][n] = fees
+        b.v[3][n] = net if net > lowest else lowest
+        b.v[4][n] = floor - net if net < floor else 0.0
+        if rules.returns_rest:
+            bankrupt = b.r_kind[n] == LIQUIDATED and equity <= 1e-12 and not rules.client_pays
+            b.v[2][n] = rules.entry_fee if bankrupt else b.v[2][n]
+            b.v[4][n] = -equity if bankrupt else b.v[4][n]
+        else:
+            b.v[2][n] = (equity if equity > 0.0 else 0.0) if b.r_kind[n] == LIQUIDATED else b.v[2][n]
+            b.v[3][n] = gain if b.r_kind[n] == LIQUIDATED else b.v[3][n]
+            b.v[4][n] = (-equity if equity < 0.0 else 0.0) if b.r_kind[n] == LIQUIDATED else b.v[4][n]
     for k in range(QUANTITIES):
         for n in range(b.n_records):
             if not fabs(b.v[k][n]) < largest():
@@ -72,7 +82,7 @@ cdef inline void record(Block *b, const Law *law, const Rules *rules, int64_t *t
     b.r_dt[n] = dt
     b.r_t[n] = t
     b.r_x[n] = x
-    b.r_cost[n] = b.cost[lane]
+    b.r_paid[n] = b.paid[side][lane] + (1.0 - 2.0 * side) * b.accrued[lane]
     b.n_records = n + 1
     if b.n_records == BUFFER:
         book(b, law, rules, tally)

@@ -1,0 +1,326 @@
+# What the venue does with a position that does not meet its requirement, and when: rounds, tiers, take-over, margin calls.
+
+from libc.math cimport fabs, sqrt
+from libc.stdint cimport int64_t, uint64_t
+
+from liqsim._core.block cimport CUT, CUT_TIERS, STOPPED, TAKE_OVER, Block, Law, Procedure, Rules, Tiers
+from liqsim._core.carried cimport (
+    END_CLOSED, END_CUT_STOPPED, END_STOPPED, Carried, book_end, carry, equity, fit, nearest_carried, settle_carried)
+from liqsim._core.levels cimport direction, never, requirement, row_level, tier_of
+from liqsim._core.philox cimport PASSAGE, Words, philox, uniform29, uniform32
+from liqsim._core.tally cimport record
+from liqsim._core.vmath cimport mills, octant_cos, vexp, vlog
+
+
+cdef inline double owed(const Carried *c, const Block *b, int n, double share) noexcept nogil:
+    # Funding that has accrued on a share of the entry position and is not paid yet.
+    return c.sign[n] * b.accrued[c.lane[n]] * share
+
+
+cdef inline void sell(Carried *c, Block *b, const Rules *rules, int n, double share, double w) noexcept nogil:
+    # The venue sells a share of the entry position at the market. Its own fee takes no more than is left.
+    cdef double d = direction(rules, c.side[n])
+    cdef double gain = d * share * (w - 1.0)
+    cdef double fee = share * (rules.exit_fee * w + rules.exit_money)
+    cdef double kept = share * rules.procedure.fee * w
+    cdef double left
+    c.q[n] -= share
+    c.q[n] = c.q[n] if c.q[n] > 1e-12 else 0.0
+    c.cash[n] += gain - fee - owed(c, b, n, share)
+    c.gain[n] += gain
+    c.fees[n] += fee
+    c.closed[n] += share
+    c.is_cut[n] = 1
+    left = equity(c, rules, n, w)
+    left = left if left > 0.0 else 0.0
+    kept = kept if kept < left else left
+    c.cash[n] -= kept
+    c.kept[n] += kept
+
+
+cdef inline void take_over(Carried *c, Block *b, const Rules *rules, int n, double w) noexcept nogil:
+    cdef double left = equity(c, rules, n, w) - owed(c, b, n, c.q[n])
+    c.gain[n] += direction(rules, c.side[n]) * c.q[n] * (w - 1.0)
+    c.closed[n] += c.q[n]
+    c.is_cut[n] = 1
+    c.q[n] = 0.0
+    c.cash[n] = left if left < 0.0 else 0.0
+    c.kept[n] += left - c.cash[n]
+
+
+cdef inline void close_out(Carried *c, Block *b, const Rules *rules, int n, double w) noexcept nogil:
+    # Everything is sold; without equity, to rounding, it is taken over at the bankruptcy price, unless the trader owes the loss.
+    if equity(c, rules, n, w) - owed(c, b, n, c.q[n]) > 1e-12 or rules.client_pays:
+        sell(c, b, rules, n, c.q[n], w)
+    else:
+        take_over(c, b, rules, n, w)
+
+
+cdef inline void act(Carried *c, Block *b, const Rules *rules, int n, int set_in_force, double w, double t) noexcept nogil:
+    # Position n does not meet the requirement at value ratio w and time t.
+    cdef const Procedure *p = &rules.procedure
+    cdef const Tiers *tiers = &rules.tiers[set_in_force][c.side[n]]
+    cdef double margin = rules.margin[c.row[n]]
+    cdef double left = equity(c, rules, n, w)
+    cdef double target
+    cdef bint is_met = False
+    cdef int k
+    if p.kind == TAKE_OVER or (p.backstop > 0.0 and left < p.backstop * requirement(tiers, c.q[n], w, margin)):
+        take_over(c, b, rules, n, w)
+        return
+    if p.kind == CUT and c.q[n] * w > p.threshold and not (p.cooldown > 0.0 and t - c.since[n] < p.cooldown):
+        while left > 0.0 and c.q[n] > 0.0 and not is_met:
+            sell(c, b, rules, n, p.step if p.step < c.q[n] else c.q[n], w)
+            left = equity(c, rules, n, w)
+            is_met = left > requirement(tiers, c.q[n], w, margin)
+    elif p.kind == CUT_TIERS:
+        k = tier_of(tiers, c.q[n], w)
+        k = k if k < c.tier[n] else c.tier[n]
+        while left > 0.0 and k > 0 and k + 1 >= p.steps_from_tier and not is_met:
+            k = k - p.tiers_per_step if k > p.tiers_per_step else 0
+            target = tiers.cap[k] / w if tiers.size_moves else tiers.cap[k]
+            if target < c.q[n]:
+                sell(c, b, rules, n, c.q[n] - target, w)
+            left = equity(c, rules, n, w)
+            is_met = left > requirement(tiers, c.q[n], w, margin)
+        c.tier[n] = k
+    c.since[n] = t
+    if c.q[n] > 0.0 and not is_met:
+        if p.kind == CUT_TIERS:
+            take_over(c, b, rules, n, w)
+        else:
+            close_out(c, b, rules, n, w)
+
+
+cdef inline void after(Carried *c, Block *b, const Rules *rules, int n, int horizon, double w, double t) noexcept nogil:
+    # The venue has acted on position n: book it if nothing is left, otherwise see where it would act again.
+    if c.q[n] > 0.0:
+        fit(c, rules, b.set_in_force, n, w)
+    else:
+        book_end(c, b, rules, n, END_CLOSED, horizon, b.col[c.side[n]][c.lane[n]], w, t)
+
+
+cdef inline void stop_carried(Carried *c, Block *b, const Rules *rules, int horizon, int side, int lane, double w,
+                              double t) noexcept nogil:
+    # The stop of the lane's current column closes what is left of every carried position.
+    cdef int n = c.head[side][lane]
+    while n >= 0:
+        if c.q[n] > 0.0:
+            book_end(c, b, rules, n, END_CUT_STOPPED if c.is_cut[n] else END_STOPPED, horizon, b.col[side][lane], w, t)
+        n = c.next[n]
+
+
+cdef inline double passage_time(Block *b, const Rules *rules, double sigma, int lane, int k, uint64_t index,
+                                double before, double behind, double t, double dt) noexcept nogil:
+    # A draw of the time at which a Brownian segment that crosses a level first reaches it: in the clock u = s/(1 - s/dt)
+    # an inverse Gaussian of mean `before` dt / `behind` and shape (before/sigma)^2 (Michael, Schucany, Haas 1976).
+    cdef Words words
+    cdef double square, mean, ratio, u    # square: of a standard normal
+    if before <= 0.0 or dt <= 0.0:
+        return t
+    words = philox(index, <uint64_t> k | (<uint64_t> PASSAGE << 28), b.path[lane] & 0xffffffffULL, b.path[lane] >> 32,
+                   rules.key[0], rules.key[1])
+    square = octant_cos(uniform29(words.w3 & 0x1fffffff) * 0.78539816339744830962)
+    square = square * square
+    square = -2.0 * vlog(uniform32(words.w0)) * (square if words.w3 & 0x20000000 else 1.0 - square)
+    if behind < 1e-12 * before:
+        u = before * before / (sigma * sigma * (square if square > 1e-300 else 1e-300))
+    else:
+        mean = before * dt / behind
+        ratio = 0.5 * square * mean * sigma * sigma / (before * before)
+        u = mean / (1.0 + ratio + sqrt(2.0 * ratio + ratio * ratio))
+        if uniform32(words.w1) * (mean + u) > mean:
+            u = mean * mean / u
+    return t + dt * u / (dt + u)
+
+
+cdef inline double acting_time(Carried *c, Block *b, const Law *law, const Rules *rules, int n, int k, uint64_t index,
+                               double level, double x, double y, double t, double dt) noexcept nogil:
+    # When the segment reaches the level at which the venue acts on position n, drawn: only a cooldown asks for it.
+    cdef double sigma = law.sigma if law.sigma > 1e-9 else 1e-9
+    cdef double start = t, origin = x
+    cdef uint64_t draw_number
+    if rules.procedure.cooldown <= 0.0:
+        return t
+    if c.since[n] > t:
+        start = c.since[n]
+        origin = c.at[n]
+    draw_number = index * 64 + <uint64_t> (c.acts[n] if c.acts[n] < 63 else 63)
+    return passage_time(b, rules, sigma, c.lane[n], k, draw_number, fabs(origin - level), fabs(y - level), start,
+                        t + dt - start)
+
+
+cdef inline double mean_passage(const Law *law, double level, double x, double y, double t, double dt, double e) noexcept nogil:
+    # Mean time at which the segment from (t, x) to (t + dt, y) reaches the level, given that it does; see kernel.pyx.
+    cdef double before = e * (x - level) if e * (x - level) > 0.0 else 0.0
+    cdef double root
+    if dt <= 0.0:
+        return t
+    root = sqrt(dt) / (law.sigma if law.sigma > 1e-9 else 1e-9)
+    return t + before * root * mills((before + fabs(y - level)) / dt * root)
+
+
+cdef inline void cross_carried(Carried *c, Block *b, const Law *law, const Rules *rules, int64_t *tally, int horizon,
+                               int side, int lane, int k, uint64_t index, double extreme, double x, double y, double t,
+                               double dt) noexcept nogil:
+    # A Brownian segment from (t, x) to (t + dt, y) has gone as far as `extreme`: act at its levels, nearest first.
+    # After the first passage of a level the segment starts anew from there, and its extreme is that of the rest.
+    cdef double e = 1.0 - 2.0 * side
+    cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
+    cdef double level, stop, w, when
+    cdef bint acts
+    cdef int n
+    while b.col[side][lane] < rules.n_cols:
+        n = nearest_carried(c, side, lane)
+        if n < 0 and b.row[side][lane] == rules.n_rows:
+            break
+        level = b.liquidation[side][lane] if b.row[side][lane] < rules.n_rows else -e * never()
+        if n >= 0 and e * c.level[n] >= e * level:
+            level = c.level[n]
+        else:
+            n = -1
+        stop = rules.stop[side][b.col[side][lane]]
+        acts = e * level >= e * stop if rules.liquidation_first else e * level > e * stop
+        level = level if acts else stop
+        if e * extreme > e * level:
+            break
+        w = c.ratio[n] if acts and n >= 0 else vexp(-level if rules.inverse else level)
+        if acts:
+            if n < 0:
+                n = carry(c, b, rules, side, lane)
+                b.liquidation[side][lane] = row_level(
+                    rules, tiers, side, rules.margin[b.row[side][lane]], b.paid[side][lane], level)
+            when = acting_time(c, b, law, rules, n, k, index, level, x, y, t, dt)
+            act(c, b, rules, n, b.set_in_force, w, when)
+            c.acts[n] += 1
+            c.at[n] = level
+            after(c, b, rules, n, horizon, w, t if c.q[n] > 0.0 else mean_passage(law, level, x, y, t, dt, e))
+        else:
+            when = mean_passage(law, level, x, y, t, dt, e)
+            if b.row[side][lane] < rules.n_rows:
+                record(b, law, rules, tally, STOPPED, horizon, side, b.row[side][lane], b.col[side][lane], lane, never(), 1,
+                       e * (x - level) if e * (x - level) > 0.0 else 0.0, fabs(y - level), dt, t, level)
+            stop_carried(c, b, rules, horizon, side, lane, w, when)
+            b.col[side][lane] += 1
+    settle_carried(c, b, rules, side, lane)
+
+
+cdef inline void act_here(Carried *c, Block *b, const Law *law, const Rules *rules, int horizon, int side, int lane,
+                          double x, double t) noexcept nogil:
+    # Every position of the lane that does not meet the requirement at log price x.
+    cdef double e = 1.0 - 2.0 * side
+    cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
+    cdef double w = vexp(-x if rules.inverse else x)
+    cdef int n = c.head[side][lane]
+    while n >= 0:
+        if c.q[n] > 0.0 and e * x <= e * c.level[n]:
+            act(c, b, rules, n, b.set_in_force, w, t)
+            c.at[n] = x
+            after(c, b, rules, n, horizon, w, t)
+        n = c.next[n]
+    while b.row[side][lane] < rules.n_rows and e * x <= e * b.liquidation[side][lane]:
+        n = carry(c, b, rules, side, lane)
+        b.liquidation[side][lane] = row_level(
+            rules, tiers, side, rules.margin[b.row[side][lane]], b.paid[side][lane], x)
+        act(c, b, rules, n, b.set_in_force, w, t)
+        c.at[n] = x
+        after(c, b, rules, n, horizon, w, t)
+
+
+cdef inline void land_carried(Carried *c, Block *b, const Law *law, const Rules *rules, int64_t *tally, int horizon,
+                              int side, int lane, double x, double t) noexcept nogil:
+    # At instant t the price stands at x, past one or more levels: a jump, a payment, a discrete check, a reopening.
+    cdef double e = 1.0 - 2.0 * side
+    cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
+    cdef double w = vexp(-x if rules.inverse else x)
+    cdef int n
+    if rules.liquidation_first:
+        act_here(c, b, law, rules, horizon, side, lane, x, t)
+    else:
+        # the loss of a position past its level is limited to its own margin, so its stop is booked by itself
+        while b.row[side][lane] < rules.n_rows and e * x <= e * b.liquidation[side][lane]:
+            n = carry(c, b, rules, side, lane)
+            c.level[n] = b.liquidation[side][lane]
+            b.liquidation[side][lane] = row_level(
+                rules, tiers, side, rules.margin[b.row[side][lane]], b.paid[side][lane], x)
+    while b.col[side][lane] < rules.n_cols and e * x <= e * rules.stop[side][b.col[side][lane]]:
+        if b.row[side][lane] < rules.n_rows:
+            record(b, law, rules, tally, STOPPED, horizon, side, b.row[side][lane], b.col[side][lane], lane, never(), 1,
+                   0.0, 0.0, 1.0, t, x)
+        stop_carried(c, b, rules, horizon, side, lane, w, t)
+        b.col[side][lane] += 1
+    if not rules.liquidation_first and b.col[side][lane] < rules.n_cols:
+        act_here(c, b, law, rules, horizon, side, lane, x, t)
+    settle_carried(c, b, rules, side, lane)
+
+
+cdef inline void visit_carried(Carried *c, Block *b, const Rules *rules, int horizon, int side, int lane, double x,
+                               double t) noexcept nogil:
+    # The venue looks of its own accord and closes what does not meet the requirement kept for such occasions.
+    cdef double e = 1.0 - 2.0 * side
+    cdef const Tiers *tiers = &rules.tiers[rules.occasion][side]
+    cdef double w = vexp(-x if rules.inverse else x)
+    cdef int n = c.head[side][lane]
+    while n >= 0:
+        if c.q[n] > 0.0 and equity(c, rules, n, w) <= requirement(tiers, c.q[n], w, rules.margin[c.row[n]]):
+            close_out(c, b, rules, n, w)
+            after(c, b, rules, n, horizon, w, t)
+        n = c.next[n]
+    while b.row[side][lane] < rules.n_rows and e * x <= e * row_level(
+            rules, tiers, side, rules.margin[b.row[side][lane]], b.paid[side][lane], x):
+        n = carry(c, b, rules, side, lane)
+        b.liquidation[side][lane] = row_level(
+            rules, &rules.tiers[b.set_in_force][side], side, rules.margin[b.row[side][lane]], b.paid[side][lane], x)
+        close_out(c, b, rules, n, w)
+        after(c, b, rules, n, horizon, w, t)
+    settle_carried(c, b, rules, side, lane)
+
+
+cdef inline void call(Carried *c, Block *b, const Rules *rules, int n, int horizon, int k, double w, double t) noexcept nogil:
+    # Position n is below the requirement when margin is tested at the end of interval k: the trader pays if they will,
+    # otherwise everything is sold at the deadline.
+    cdef const Procedure *p = &rules.procedure
+    cdef const Tiers *tiers = &rules.tiers[rules.occasion][c.side[n]]
+    cdef double amount = p.initial_ratio * requirement(tiers, c.q[n], w, rules.margin[c.row[n]]) - equity(c, rules, n, w)
+    c.is_called[n] = 1
+    if amount <= p.top_up - c.topped[n]:
+        if amount > 0.0:
+            c.cash[n] += amount
+            c.topped[n] += amount
+        c.due[n] = -1
+    elif c.due[n] == k or p.due[k] == k:
+        close_out(c, b, rules, n, w)
+    elif c.due[n] < 0:
+        c.due[n] = p.due[k]
+    after(c, b, rules, n, horizon, w, t)
+
+
+cdef inline void call_margin(Carried *c, Block *b, const Rules *rules, int horizon, int k, double t) noexcept nogil:
+    # Test every position's margin; calls that fall due now are settled even where the requirement is met again.
+    cdef const Tiers *tiers
+    cdef double e, x, w
+    cdef int side, i, n
+    for side in range(2):
+        e = 1.0 - 2.0 * side
+        tiers = &rules.tiers[rules.occasion][side]
+        for i in range(b.n):
+            if b.col[side][i] == rules.n_cols:
+                continue
+            x = b.x[i]
+            w = vexp(-x if rules.inverse else x)
+            n = c.head[side][i]
+            while n >= 0:
+                if c.q[n] > 0.0:
+                    if c.due[n] == k:
+                        call(c, b, rules, n, horizon, k, w, t)
+                    elif rules.calls[k] & 1 and c.due[n] < 0 and equity(c, rules, n, w) <= requirement(
+                            tiers, c.q[n], w, rules.margin[c.row[n]]):
+                        call(c, b, rules, n, horizon, k, w, t)
+                n = c.next[n]
+            while rules.calls[k] & 1 and b.row[side][i] < rules.n_rows and e * x <= e * row_level(
+                    rules, tiers, side, rules.margin[b.row[side][i]], b.paid[side][i], x):
+                n = carry(c, b, rules, side, i)
+                b.liquidation[side][i] = row_level(
+                    rules, &rules.tiers[b.set_in_force][side], side, rules.margin[b.row[side][i]], b.paid[side][i], x)
+                call(c, b, rules, n, horizon, k, w, t)
+            settle_carried(c, b, rules, side, i)
