@@ -8,7 +8,7 @@ SOURCES := setup.py pyproject.toml $(wildcard pyx/liqsim/_core/*)
 .PHONY: help demo figures test check lab bench lint clean
 
 help:
-	@echo "make demo   fit real BTC returns, sweep venues, write out/demo/ (report.html first)"
+	@echo "make demo   fit real BTC returns, sweep and compare venues, write out/demo/ (report.html first)"
 	@echo "make test   quick tests          make check  every test and the linters"
 	@echo "make lab    JupyterLab on the notebooks"
 	@echo "make bench  time the kernel      make lint   ruff, cython-lint, mypy"
@@ -31,7 +31,7 @@ demo: $(VENV)/.built
 
 figures: demo
 	cp out/demo/p_liquidation_binance_usdm_btcusdt_long.png docs/img/heatmap.png
-	cp out/demo/cliff.png out/demo/returns.png docs/img/
+	cp out/demo/cliff.png out/demo/returns.png out/demo/venues.png docs/img/
 
 test: $(VENV)/.built
 	$(BIN)/python -m pytest -m "not slow"
@@ -52,6 +52,7 @@ lab: $(VENV)/.built
 bench: $(VENV)/.built
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/evaluators.py --out out/bench/evaluators.md
 	$(BIN)/python benchmarks/compare.py --out out/bench
 
 clean:
