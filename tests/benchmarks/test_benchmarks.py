@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import compare
+import evaluators
 import machine
 import scaling
 import throughput
@@ -24,6 +25,16 @@ def test_throughput():
     result = throughput.measure(1024)
     assert len(result["rows"]) == 4 * len(machine.describe()["instruction_sets"])
     assert all(row["seconds"] > 0 for row in result["rows"])
+
+
+def test_evaluators(tmp_path, capsys):
+    page = tmp_path / "bench" / "evaluators.md"
+    rows = evaluators.main(["--paths", "512", "--repeats", "1", "--out", str(page)])
+    assert len(rows) == len(evaluators.CASES) * len(machine.describe()["instruction_sets"])
+    for row in rows:  # nearly every position is carried, or, where it has to fall below in an hour, nearly half
+        least = 0.35 if row.case.startswith("called") else 0.9
+        assert least * 2 * evaluators.ROWS < row.alive_per_path <= 2 * evaluators.ROWS
+    assert capsys.readouterr().out.rstrip("\n") in page.read_text()
 
 
 def test_machine_names_what_a_time_depends_on():

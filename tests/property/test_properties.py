@@ -1,6 +1,8 @@
 """What must hold for every model, venue and grid; few paths, since nothing here is statistical."""
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,85 +11,99 @@ from hypothesis import strategies as st
 
 import liqsim as lq
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from strategies import (
+    PRICE,
+    cases,
+    contracts,
+    days,
+    gap_rules,
+    hours,
+    looks,
+    models,
+    premiums,
+    seeds,
+    sides,
+    stops,
+    tables,
+)
+
 N_PATHS = 300
-INF = math.inf
 RESOLUTION = 2.0**-32  # of the sums over paths, fraction of the entry notional
-few = settings(max_examples=40, deadline=None)
+SLACK = 4 * RESOLUTION
+few = settings(max_examples=60, deadline=None)
 many = settings(max_examples=200, deadline=None)
 
-sigmas = st.floats(0.05, 3.0)
-drifts = st.floats(-2.0, 2.0)
-intensities = st.floats(0.0, 2000.0)
-jump_rates = st.floats(10.0, 500.0)
-models = st.one_of(
-    st.builds(lq.GBM, sigmas, drifts),
-    st.builds(lq.Merton, sigmas, intensities, st.floats(-0.05, 0.05), st.floats(0.0, 0.05), drifts),
-    st.builds(lq.Kou, sigmas, intensities, st.floats(0.0, 1.0), jump_rates, jump_rates, drifts),
-)
-premiums = st.none() | st.builds(
-    lq.OUPremium,
-    mean=st.floats(-1e-3, 1e-3),
-    half_life=st.sampled_from(["1h", "8h", "3D"]),
-    vol=st.floats(0.0, 5e-3),
-    correlation=st.floats(-1.0, 1.0),
-)
-contracts = st.sampled_from(["linear", "inverse"])
-fundings = st.one_of(
-    st.none(),
-    st.builds(lq.FixedFunding, st.floats(-1e-3, 1e-3), st.sampled_from(["1h", "8h"])),
-    st.builds(
-        lq.PremiumFunding,
-        st.sampled_from(["3h", "8h"]),
-        interest=st.floats(-1e-3, 1e-3),
-        clamp=st.floats(0.0, 1e-3),
-        cap=st.floats(1e-4, 1e-2),
-        smoothing=st.sampled_from([0.0, 0.25]),
-    ),
-)
-
-
-@st.composite
-def tables(draw):
-    """Tiers whose first lets 50 times leverage in at least and whose last has no end."""
-    rates = sorted(draw(st.lists(st.floats(0.001, 0.015), min_size=1, max_size=4)))
-    caps = np.cumsum(draw(st.lists(st.floats(2e4, 1e6), min_size=len(rates), max_size=len(rates)))).tolist()
-    return [(low, high, rate, 60.0) for low, high, rate in zip([0.0, *caps], [*caps[:-1], INF], rates, strict=False)]
-
-
-venues = st.builds(
-    lambda rows, contract, fee, funding: lq.Venue.from_tiers(rows, contract=contract, taker_fee=fee, funding=funding),
-    tables(), contracts, st.floats(0.0, 1e-3), fundings,
-)  # fmt: skip
 leverages = st.lists(st.floats(0.5, 60.0), min_size=1, max_size=5, unique=True)
-stops = st.lists(st.floats(0.001, 0.9) | st.just(INF), min_size=1, max_size=4, unique=True)
-horizons = st.lists(st.integers(1, 72), min_size=1, max_size=3, unique=True).map(lambda hours: [f"{h}h" for h in hours])
-seeds = st.integers(0, 2**64 - 1)
+
+NEVER_NEGATIVE = (
+    "fees", "shortfall", "engine_kept", "exit_time", "closed_share", "topped_up", "insurance_draw", "uncovered_loss",
+    "client_debit",
+)  # fmt: skip
 
 
 @few
-@given(
-    models, premiums, venues, leverages, stops, horizons, seeds,
-    st.sampled_from(["liquidation", "stop"]), st.sampled_from(["continuous", "1h"]),
-)  # fmt: skip
-def test_any_sweep(model, premium, venue, leverage, stop, horizon, seed, gap_rule, monitoring):
+@given(models, premiums, cases(), stops, hours, seeds, gap_rules, looks)
+def test_any_sweep(model, premium, case, stop, horizon, seed, gap_rule, monitoring):
+    venue, rule = case.venue, case.venue.liquidation
     ds = lq.sweep(
-        model, venue, premium=premium, leverage=leverage, stop=stop, horizon=horizon, seed=seed, gap_rule=gap_rule,
-        monitoring=monitoring, n_paths=N_PATHS, threads=1,
+        model, venue, premium=premium, stop=stop, horizon=horizon, seed=seed, gap_rule=gap_rule, monitoring=monitoring,
+        n_paths=N_PATHS, threads=1, **case.arguments,
     )  # fmt: skip
     outcomes = [ds.p_liquidation, ds.p_stop, ds.p_survival]
     assert (sum((p * N_PATHS).round() for p in outcomes) == N_PATHS).all()
     assert all(((p >= 0) & (p <= 1)).all() for p in outcomes)
     for name in set(ds.data_vars) - {"liquidation_price", "bankruptcy_price"}:
         assert np.isfinite(ds[name]).all(), name
-    for name in ("fees", "shortfall", "engine_kept", "exit_time"):
-        assert (ds[name] >= 0).all(), name
+    for name in NEVER_NEGATIVE:
+        assert (ds[name] >= -SLACK).all(), name
     if venue.funding is None:
         assert (ds.funding_cost == 0).all()
-    assert (ds.p_liquidation.sortby("leverage").diff("leverage") >= 0).all()
+    assert (ds.exit_time <= ds.horizon / np.timedelta64(1, "D") * (1 + 1e-9) + 1e-7).all()
+
+    # who bears a loss beyond the margin
+    borne = ds.insurance_draw + ds.uncovered_loss + ds.client_debit
+    np.testing.assert_allclose(borne, ds.shortfall, rtol=1e-12, atol=SLACK)
+    assert (ds.client_debit == (ds.shortfall if rule.deficit == "client" else 0)).all()
+    if rule.insurance_fund is not None:
+        assert (ds.insurance_draw <= rule.insurance_fund / case.value + SLACK).all()
+
+    # parts
+    assert (ds.p_partial <= ds.p_liquidation).all()
+    assert (ds.closed_share <= ds.p_liquidation + SLACK).all()
+    assert (ds.closed_share >= ds.p_liquidation - ds.p_partial - SLACK).all()
+    if case.is_whole:
+        assert (ds.p_partial == 0).all()
+        np.testing.assert_allclose(ds.closed_share, ds.p_liquidation, rtol=0, atol=SLACK)
+
+    # calls and what is handed back
+    if venue.margin_times is None:
+        assert (ds.p_margin_call == 0).all()
+    assert (ds.topped_up <= case.top_up * ds.p_margin_call * (1 + 1e-9) + SLACK).all()
+    assert (ds.returned + ds.topped_up >= -SLACK).all()
+    if rule.residual == "none" and case.is_whole and case.top_up == 0:
+        assert (abs(ds.returned) <= SLACK).all()
+
+    # a trader with less margin, or a stop further out, is liquidated sooner
+    if not case.carries_whole:
+        assert (ds.p_liquidation.sortby("leverage").diff("leverage") >= 0).all()
     assert (ds.p_liquidation.sortby("stop").diff("stop") >= 0).all()
-    by_time = ds.sortby("horizon")
-    for name in ("p_liquidation", "p_stop", "exit_time", "shortfall"):
-        assert (by_time[name].diff("horizon") >= 0).all(), name
+
+
+@few
+@given(models, premiums, cases(starts=(None,)), stops, days, seeds, gap_rules, looks)
+def test_time_only_adds(model, premium, case, stop, horizon, seed, gap_rule, monitoring):
+    """Whole days on a clock that counts from entry are instants of one pass, so all horizons see the same paths."""
+    ds = lq.sweep(
+        model, case.venue, premium=premium, stop=stop, horizon=horizon, seed=seed, gap_rule=gap_rule,
+        monitoring=monitoring, n_paths=N_PATHS, threads=1, **case.arguments,
+    ).sortby("horizon")  # fmt: skip
+    names = ["p_liquidation", "p_stop", "p_margin_call", "exit_time", "closed_share", "topped_up", "engine_kept"]
+    if case.is_whole and not case.carries_whole:  # what is open has not lost its margin for good
+        names += ["shortfall", "insurance_draw", "uncovered_loss", "client_debit"]
+    for name in names:
+        assert (ds[name].diff("horizon") >= -SLACK).all(), name
 
 
 @few
@@ -135,22 +151,7 @@ positions = {
 
 
 @many
-@given(rows=tables(), contract=contracts, **positions)
-def test_liquidation_lies_between_entry_and_bankruptcy(rows, contract, entry_price, leverage, notional):
-    venue = lq.Venue.from_tiers(rows, contract=contract)
-    quantity = float(venue.contract.quantity(notional, entry_price))
-    at = {"entry_price": entry_price, "quantity": quantity, "leverage": leverage}
-    slack = 1 + 1e-9
-    long = lq.liquidation_price(venue, "long", **at), lq.bankruptcy_price(venue, "long", **at)
-    short = lq.liquidation_price(venue, "short", **at), lq.bankruptcy_price(venue, "short", **at)
-    assert long[1] <= long[0] * slack
-    assert long[0] <= entry_price * slack
-    assert entry_price <= short[0] * slack
-    assert short[0] <= short[1] * slack
-
-
-@many
-@given(rate=st.floats(0.0, 0.015), side=st.sampled_from(["long", "short"]), **positions)
+@given(rate=st.floats(0.0, 0.015), side=sides, **positions)
 def test_an_inverse_position_is_the_opposite_linear_one_on_the_inverse_price(
     rate, side, entry_price, leverage, notional
 ):
@@ -166,16 +167,14 @@ def test_an_inverse_position_is_the_opposite_linear_one_on_the_inverse_price(
 
 
 @many
-@given(rows=tables(), contract=contracts, side=st.sampled_from(["long", "short"]), **positions)
-def test_more_margin_is_safer(rows, contract, side, entry_price, leverage, notional):
+@given(rows=tables(), contract=contracts, side=sides, **positions)
+def test_margin_or_leverage_say_the_same(rows, contract, side, entry_price, leverage, notional):
     venue = lq.Venue.from_tiers(rows, contract=contract)
     quantity = float(venue.contract.quantity(notional, entry_price))
     at = {"entry_price": entry_price, "quantity": quantity}
-    near = lq.liquidation_price(venue, side, leverage=leverage, **at)
-    far = lq.liquidation_price(venue, side, leverage=leverage / 2, **at)
-    assert (far <= near * (1 + 1e-9)) if side == "long" else (far >= near * (1 - 1e-9))
     margin = float(venue.contract.value(quantity, entry_price)) / leverage
-    assert lq.liquidation_price(venue, side, margin=margin, **at) == pytest.approx(near, rel=1e-9)
+    found = lq.liquidation_price(venue, side, leverage=leverage, **at)
+    assert lq.liquidation_price(venue, side, margin=margin, **at) == pytest.approx(found, rel=1e-9)
     assert lq.initial_margin(venue, side, leverage=leverage, **at) == pytest.approx(margin, rel=1e-12)
 
 
@@ -184,8 +183,8 @@ def test_more_margin_is_safer(rows, contract, side, entry_price, leverage, notio
 def test_the_size_does_not_matter_where_there_is_one_tier(model, contract, leverage, stop, seed):
     venue = lq.Venue.from_tiers([(0, None, 0.005, 60)], contract=contract)
     ds = lq.sweep(
-        model, venue, leverage=leverage, stop=stop, notional=[1e2, 1e7], horizon="1D", n_paths=N_PATHS, seed=seed,
-        threads=1,
+        model, venue, leverage=leverage, stop=stop, notional=[1e2, 1e7], price=PRICE, horizon="1D", n_paths=N_PATHS,
+        seed=seed, threads=1,
     )  # fmt: skip
     for name in ("p_liquidation", "p_stop", "pnl", "exit_time", "shortfall"):
         small, large = ds[name].isel(notional=0), ds[name].isel(notional=1)
