@@ -27,7 +27,7 @@ cdef enum:
     CARRIED_FIELDS = 29   # count; value, high and low part of the square for each; count of those called for margin
 
 cdef struct Carried:
-    int n, capacity, set_in_force
+    int n, capacity, set_in_force, is_moved
     int32_t head[2][LANES]
     int32_t *next
     int32_t *lane
@@ -109,6 +109,7 @@ cdef inline void free_carried(Carried *c) noexcept nogil:
 cdef inline void start_carried(Carried *c) noexcept nogil:
     c.n = 0
     c.set_in_force = -1
+    c.is_moved = 0
     memset(c.head, 0xff, sizeof(c.head))
 
 
@@ -256,10 +257,9 @@ cdef inline void settle_carried(Carried *c, Block *b, const Rules *rules, int si
     b.nearest[side][lane] = level
 
 
-cdef inline void refresh(Carried *c, Block *b, const Rules *rules) noexcept nogil:
-    # At the start of an interval: drop the dead, chain the living, and let their levels count.
+cdef inline void bury(Carried *c) noexcept nogil:
+    # Drop the dead and chain the living.
     cdef int n, i, side, alive = 0
-    cdef double e, w
     memset(c.head, 0xff, sizeof(c.head))
     for n in range(c.n):
         if c.q[n] <= 0.0:
@@ -269,6 +269,7 @@ cdef inline void refresh(Carried *c, Block *b, const Rules *rules) noexcept nogi
             c.side[alive] = c.side[n]
             c.row[alive] = c.row[n]
             c.due[alive] = c.due[n]
+            c.acts[alive] = c.acts[n]
             c.tier[alive] = c.tier[n]
             c.is_cut[alive] = c.is_cut[n]
             c.is_called[alive] = c.is_called[n]
@@ -286,35 +287,70 @@ cdef inline void refresh(Carried *c, Block *b, const Rules *rules) noexcept nogi
             c.topped[alive] = c.topped[n]
             c.since[alive] = c.since[n]
             c.at[alive] = c.at[n]
-        c.acts[alive] = 0
+        i = c.lane[alive]
+        side = c.side[alive]
+        c.next[alive] = c.head[side][i]
+        c.head[side][i] = alive
         alive += 1
     c.n = alive
-    for n in range(alive):
-        c.ratio[n] = (c.meets[n] - c.cash[n]) * c.per[n]
-    for n in range(alive):
-        w = c.ratio[n]
-        if w <= c.low[n] or w > c.high[n] or c.set_in_force != b.set_in_force:
-            i = c.lane[n]
-            fit(c, rules, b.set_in_force, n, vexp(-b.x[i] if rules.inverse else b.x[i]))
-    for n in range(alive):
-        w = c.ratio[n] if c.ratio[n] > 1e-300 else 1e-300
+    c.is_moved = 0
+
+
+cdef inline void refresh(Carried *c, Block *b, const Rules *rules) noexcept nogil:
+    # At the start of an interval: where the venue acts next on every position, and which level of a lane is nearest.
+    # Pointers are local so that the compiler knows that no store moves them, and vectorises.
+    cdef double *q = c.q
+    cdef double *cash = c.cash
+    cdef double *meets = c.meets
+    cdef double *per = c.per
+    cdef double *low = c.low
+    cdef double *high = c.high
+    cdef double *ratio = c.ratio
+    cdef double *level = c.level
+    cdef double *sign = c.sign
+    cdef int32_t *lane = c.lane
+    cdef int32_t *side = c.side
+    cdef double turn = -1.0 if rules.inverse else 1.0
+    cdef double w, e
+    cdef double *nearest
+    cdef int n, i, m = c.n, unfit = 0, dead = 0
+    for n in range(m):
+        dead += q[n] <= 0.0
+    if dead > 0 or c.is_moved:
+        bury(c)
+        m = c.n
+    if rules.procedure.cooldown > 0.0:
+        for n in range(m):
+            c.acts[n] = 0
+    for n in range(m):
+        ratio[n] = (meets[n] - cash[n]) * per[n]
+    for n in range(m):
+        unfit += (ratio[n] <= low[n]) | (ratio[n] > high[n])
+    if unfit > 0 or c.set_in_force != b.set_in_force:
+        for n in range(m):
+            if ratio[n] <= low[n] or ratio[n] > high[n] or c.set_in_force != b.set_in_force:
+                fit(c, rules, b.set_in_force, n, vexp(turn * b.x[lane[n]]))
+    for n in range(m):
+        w = ratio[n] if ratio[n] > 1e-300 else 1e-300
         w = w if w < 1e300 else 1e300
-        c.level[n] = -vlog(w) if rules.inverse else vlog(w)
-    for n in range(alive):
-        i = c.lane[n]
-        side = c.side[n]
-        e = c.sign[n]
-        c.next[n] = c.head[side][i]
-        c.head[side][i] = n
-        if e * c.level[n] > e * b.nearest[side][i]:
-            b.nearest[side][i] = c.level[n]
+        level[n] = turn * vlog(w)
+    for n in range(m):
+        i = lane[n]
+        e = sign[n]
+        nearest = b.nearest[side[n]]
+        if e * level[n] > e * nearest[i]:
+            nearest[i] = level[n]
 
 
 cdef inline void pay_carried(Carried *c, const double *amount) noexcept nogil:
     # Longs pay each lane's amount per whole position, shorts receive it.
+    cdef double *q = c.q
+    cdef double *cash = c.cash
+    cdef double *sign = c.sign
+    cdef int32_t *lane = c.lane
     cdef int n
     for n in range(c.n):
-        c.cash[n] -= c.sign[n] * amount[c.lane[n]] * c.q[n]
+        cash[n] -= sign[n] * amount[lane[n]] * q[n]
 
 
 cdef inline void charge_carried(Carried *c, int side, double amount) noexcept nogil:

@@ -28,6 +28,7 @@ cdef inline int pack_open(Block *b, Carried *c, const Rules *rules) noexcept nog
     b.n_closed = 0
     for i in range(c.n):
         c.lane[i] = b.lane[c.lane[i]]
+    c.is_moved = 1
     return n
 
 
