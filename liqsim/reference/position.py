@@ -92,6 +92,8 @@ class Position:
         low = start
         for stop in stops:
             for end in (stop * (1.0 + self.direction * 1e-9), stop * (1.0 - self.direction * 1e-9)):
+                if self.direction * (low - end) <= 0.0:
+                    continue  # the position stands at a tier's edge, where a cut has left it
                 if self.falls_short(tiers, end):
                     return self._bisect(tiers, low, end)
                 low = end

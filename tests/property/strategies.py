@@ -93,8 +93,8 @@ def tables(draw, scale=5e5, highest=0.015):
 @st.composite
 def schedules(draw, contract, notional):
     """A margin schedule in whose tiers the position, of ``notional``, may move up and down."""
-    shapes = ["marginal", "whole", "linear-in-size", "flat", "windows"]
-    shape = draw(st.sampled_from([*shapes, "per-contract"] if contract.kind == "linear" else shapes))
+    shapes = ["marginal", "whole", "linear-in-size", "windows"]  # the others are of spot loans and of futures
+    shape = draw(st.sampled_from([*shapes, "flat", "per-contract"] if contract.kind == "linear" else shapes))
     fee = {"closing_fee_rate": draw(st.sampled_from([0.0, 1e-3]))}
     if shape in ("marginal", "whole"):
         unit, charged_on = draw(st.sampled_from(["quote", "base"])), draw(st.sampled_from(["mark", "entry"]))

@@ -90,11 +90,11 @@ cdef void test_any(Block *b, Carried *c, const Rules *rules, int horizon, int k)
 
 
 cdef void pay_any(Block *b, Carried *c, const double *amount) noexcept nogil:
-    pay_carried(c, amount)
+    pay_carried(c, b.n, amount)
 
 
 cdef void charge_any(Block *b, Carried *c, int side, double amount) noexcept nogil:
-    charge_carried(c, side, amount)
+    charge_carried(c, b.n, side, amount)
 
 
 cdef void book_any(Block *b, Carried *c, const Rules *rules, int horizon, double t) noexcept nogil:
@@ -392,7 +392,7 @@ cdef class Kernel:
         the call returns within one interval, and the tallies are not to be used.
         """
         cdef Block *b = <Block *> calloc(1, sizeof(Block))
-        cdef Carried *c = new_carried(2 * self.rules.n_rows * LANES if self.rules.carries else 1)
+        cdef Carried *c = new_carried(&self.rules, self.rules.n_rows if self.rules.carries else 0)
         cdef int64_t done = 0
         cdef int n, bad
         if b == NULL or c == NULL:

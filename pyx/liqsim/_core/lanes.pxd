@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from liqsim._core.block cimport Block, Rules
-from liqsim._core.carried cimport Carried
+from liqsim._core.carried cimport Carried, move_carried
 
 
 cdef inline int pack_open(Block *b, Carried *c, const Rules *rules) noexcept nogil:
@@ -13,7 +13,6 @@ cdef inline int pack_open(Block *b, Carried *c, const Rules *rules) noexcept nog
     cdef bint is_open
     for i in range(b.n):
         is_open = (b.col[0][i] < rules.n_cols) | (b.col[1][i] < rules.n_cols)
-        b.lane[i] = n
         b.path[n] = b.path[i]
         b.x[n] = b.x[i]
         b.next_jump[n] = b.next_jump[i]
@@ -24,11 +23,10 @@ cdef inline int pack_open(Block *b, Carried *c, const Rules *rules) noexcept nog
             b.paid[side][n] = b.paid[side][i]
             b.row[side][n] = b.row[side][i]
             b.col[side][n] = b.col[side][i]
+        if c.n > 0 and is_open and n < i:
+            move_carried(c, i, n)
         n += is_open
     b.n_closed = 0
-    for i in range(c.n):
-        c.lane[i] = b.lane[c.lane[i]]
-    c.is_moved = 1
     return n
 
 

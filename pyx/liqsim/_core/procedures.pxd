@@ -1,11 +1,13 @@
 # What the venue does with a position that does not meet its requirement, and when: rounds, tiers, take-over, margin calls.
 
 from libc.math cimport fabs, sqrt
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memset
 
 from liqsim._core.block cimport CUT, CUT_TIERS, STOPPED, TAKE_OVER, Block, Law, Procedure, Rules, Tiers
 from liqsim._core.carried cimport (
-    END_CLOSED, END_CUT_STOPPED, END_STOPPED, Carried, book_end, carry, equity, fit, nearest_carried, settle_carried)
+    END_CLOSED, END_CUT_STOPPED, END_STOPPED, Carried, book_end, carry, drop, equity, fit, level_of, nearest_carried,
+    settle_carried, slot)
 from liqsim._core.levels cimport direction, never, requirement, row_level, tier_of
 from liqsim._core.philox cimport PASSAGE, Words, philox, uniform29, uniform32
 from liqsim._core.tally cimport record
@@ -14,7 +16,7 @@ from liqsim._core.vmath cimport mills, octant_cos, vexp, vlog
 
 cdef inline double owed(const Carried *c, const Block *b, int n, double share) noexcept nogil:
     # Funding that has accrued on a share of the entry position and is not paid yet.
-    return c.sign[n] * b.accrued[c.lane[n]] * share
+    return (1.0 - 2.0 * c.side[n]) * b.accrued[c.lane[n]] * share
 
 
 cdef inline void sell(Carried *c, Block *b, const Rules *rules, int n, double share, double w) noexcept nogil:
@@ -98,16 +100,17 @@ cdef inline void after(Carried *c, Block *b, const Rules *rules, int n, int hori
         fit(c, rules, b.set_in_force, n, w)
     else:
         book_end(c, b, rules, n, END_CLOSED, horizon, b.col[c.side[n]][c.lane[n]], w, t)
+        drop(c, n)
 
 
 cdef inline void stop_carried(Carried *c, Block *b, const Rules *rules, int horizon, int side, int lane, double w,
                               double t) noexcept nogil:
     # The stop of the lane's current column closes what is left of every carried position.
-    cdef int n = c.head[side][lane]
-    while n >= 0:
+    cdef int n, row
+    for row in range(c.rows[side]):
+        n = slot(c, side, row, lane)
         if c.q[n] > 0.0:
             book_end(c, b, rules, n, END_CUT_STOPPED if c.is_cut[n] else END_STOPPED, horizon, b.col[side][lane], w, t)
-        n = c.next[n]
 
 
 cdef inline double passage_time(Block *b, const Rules *rules, double sigma, int lane, int k, uint64_t index,
@@ -167,7 +170,7 @@ cdef inline void cross_carried(Carried *c, Block *b, const Law *law, const Rules
     # After the first passage of a level the segment starts anew from there, and its extreme is that of the rest.
     cdef double e = 1.0 - 2.0 * side
     cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
-    cdef double level, stop, w, when
+    cdef double level, other, stop, w, when
     cdef bint acts
     cdef int n
     while b.col[side][lane] < rules.n_cols:
@@ -175,8 +178,9 @@ cdef inline void cross_carried(Carried *c, Block *b, const Law *law, const Rules
         if n < 0 and b.row[side][lane] == rules.n_rows:
             break
         level = b.liquidation[side][lane] if b.row[side][lane] < rules.n_rows else -e * never()
-        if n >= 0 and e * c.level[n] >= e * level:
-            level = c.level[n]
+        other = level_of(c, rules, n) if n >= 0 else level
+        if n >= 0 and e * other >= e * level:
+            level = other
         else:
             n = -1
         stop = rules.stop[side][b.col[side][lane]]
@@ -211,13 +215,13 @@ cdef inline void act_here(Carried *c, Block *b, const Law *law, const Rules *rul
     cdef double e = 1.0 - 2.0 * side
     cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
     cdef double w = vexp(-x if rules.inverse else x)
-    cdef int n = c.head[side][lane]
-    while n >= 0:
-        if c.q[n] > 0.0 and e * x <= e * c.level[n]:
+    cdef int n, row
+    for row in range(c.rows[side]):
+        n = slot(c, side, row, lane)
+        if c.q[n] > 0.0 and e * x <= e * level_of(c, rules, n):
             act(c, b, rules, n, b.set_in_force, w, t)
             c.at[n] = x
             after(c, b, rules, n, horizon, w, t)
-        n = c.next[n]
     while b.row[side][lane] < rules.n_rows and e * x <= e * b.liquidation[side][lane]:
         n = carry(c, b, rules, side, lane)
         b.liquidation[side][lane] = row_level(
@@ -240,7 +244,7 @@ cdef inline void land_carried(Carried *c, Block *b, const Law *law, const Rules 
         # the loss of a position past its level is limited to its own margin, so its stop is booked by itself
         while b.row[side][lane] < rules.n_rows and e * x <= e * b.liquidation[side][lane]:
             n = carry(c, b, rules, side, lane)
-            c.level[n] = b.liquidation[side][lane]
+            fit(c, rules, b.set_in_force, n, w)
             b.liquidation[side][lane] = row_level(
                 rules, tiers, side, rules.margin[b.row[side][lane]], b.paid[side][lane], x)
     while b.col[side][lane] < rules.n_cols and e * x <= e * rules.stop[side][b.col[side][lane]]:
@@ -260,12 +264,12 @@ cdef inline void visit_carried(Carried *c, Block *b, const Rules *rules, int hor
     cdef double e = 1.0 - 2.0 * side
     cdef const Tiers *tiers = &rules.tiers[rules.occasion][side]
     cdef double w = vexp(-x if rules.inverse else x)
-    cdef int n = c.head[side][lane]
-    while n >= 0:
+    cdef int n, row
+    for row in range(c.rows[side]):
+        n = slot(c, side, row, lane)
         if c.q[n] > 0.0 and equity(c, rules, n, w) <= requirement(tiers, c.q[n], w, rules.margin[c.row[n]]):
             close_out(c, b, rules, n, w)
             after(c, b, rules, n, horizon, w, t)
-        n = c.next[n]
     while b.row[side][lane] < rules.n_rows and e * x <= e * row_level(
             rules, tiers, side, rules.margin[b.row[side][lane]], b.paid[side][lane], x):
         n = carry(c, b, rules, side, lane)
@@ -298,29 +302,32 @@ cdef inline void call(Carried *c, Block *b, const Rules *rules, int n, int horiz
 cdef inline void call_margin(Carried *c, Block *b, const Rules *rules, int horizon, int k, double t) noexcept nogil:
     # Test every position's margin; calls that fall due now are settled even where the requirement is met again.
     cdef const Tiers *tiers
-    cdef double e, x, w
-    cdef int side, i, n
+    cdef double turn = -1.0 if rules.inverse else 1.0
+    cdef double e
+    cdef int side, i, n, row
+    for i in range(b.n):
+        b.w[i] = vexp(turn * b.x[i])
     for side in range(2):
         e = 1.0 - 2.0 * side
         tiers = &rules.tiers[rules.occasion][side]
-        for i in range(b.n):
-            if b.col[side][i] == rules.n_cols:
+        memset(b.hit, 0, b.n * sizeof(int32_t))    # lanes in which something has been called
+        for row in range(c.rows[side]):
+            if c.alive[side * c.n_rows + row] == 0:
                 continue
-            x = b.x[i]
-            w = vexp(-x if rules.inverse else x)
-            n = c.head[side][i]
-            while n >= 0:
-                if c.q[n] > 0.0:
-                    if c.due[n] == k:
-                        call(c, b, rules, n, horizon, k, w, t)
-                    elif rules.calls[k] & 1 and c.due[n] < 0 and equity(c, rules, n, w) <= requirement(
-                            tiers, c.q[n], w, rules.margin[c.row[n]]):
-                        call(c, b, rules, n, horizon, k, w, t)
-                n = c.next[n]
-            while rules.calls[k] & 1 and b.row[side][i] < rules.n_rows and e * x <= e * row_level(
-                    rules, tiers, side, rules.margin[b.row[side][i]], b.paid[side][i], x):
+            for i in range(b.n):
+                n = slot(c, side, row, i)
+                if c.q[n] > 0.0 and (c.due[n] == k or (rules.calls[k] & 1 and c.due[n] < 0 and equity(
+                        c, rules, n, b.w[i]) <= requirement(tiers, c.q[n], b.w[i], rules.margin[row]))):
+                    call(c, b, rules, n, horizon, k, b.w[i], t)
+                    b.hit[i] = 1
+        for i in range(b.n):
+            while rules.calls[k] & 1 and b.row[side][i] < rules.n_rows and e * b.x[i] <= e * row_level(
+                    rules, tiers, side, rules.margin[b.row[side][i]], b.paid[side][i], b.x[i]):
                 n = carry(c, b, rules, side, i)
-                b.liquidation[side][i] = row_level(
-                    rules, &rules.tiers[b.set_in_force][side], side, rules.margin[b.row[side][i]], b.paid[side][i], x)
-                call(c, b, rules, n, horizon, k, w, t)
-            settle_carried(c, b, rules, side, i)
+                b.liquidation[side][i] = row_level(rules, &rules.tiers[b.set_in_force][side], side,
+                                                   rules.margin[b.row[side][i]], b.paid[side][i], b.x[i])
+                call(c, b, rules, n, horizon, k, b.w[i], t)
+                b.hit[i] = 1
+        for i in range(b.n):
+            if b.hit[i]:
+                settle_carried(c, b, rules, side, i)
