@@ -12,6 +12,8 @@ from liqsim.errors import (
     LiqsimError,
     MarginRuleError,
     ParameterError,
+    StoreError,
+    Unfinished,
     VenueDataError,
 )
 from liqsim.models import GBM, Kou, Merton, OUPremium
@@ -49,6 +51,8 @@ __all__ = [
     "ParameterError",
     "PremiumFunding",
     "Rollover",
+    "StoreError",
+    "Unfinished",
     "Venue",
     "VenueDataError",
     "__version__",
@@ -66,6 +70,7 @@ __all__ = [
     "presets",
     "read_tiers",
     "report",
+    "study",
     "sweep",
     "venue_from_ccxt",
     "write_venue",
@@ -73,6 +78,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("plot", "report"):  # they bring matplotlib and jinja2, which a batch run does not need
+    if name in ("plot", "report", "study"):  # they bring matplotlib, jinja2 and zarr, which not every run needs
         return importlib.import_module(f"liqsim.{name}")
     raise AttributeError(f"module 'liqsim' has no attribute {name!r}")

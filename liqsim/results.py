@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -12,12 +13,21 @@ import numpy as np
 import xarray as xr
 
 from liqsim._core import selected_level
-from liqsim._version import __version__
+from liqsim._version import __version__, git_version
 from liqsim.engine.plan import Pass
 from liqsim.engine.tally import CellSums, Moments
 from liqsim.stats import proportion_se
 
-__all__ = ["SWEEP_AXES", "comparison_dataset", "passage_dataset", "provenance", "sweep_dataset", "sweep_estimates"]
+__all__ = [
+    "SWEEP_AXES",
+    "comparison_dataset",
+    "digests",
+    "fingerprint",
+    "passage_dataset",
+    "provenance",
+    "sweep_dataset",
+    "sweep_estimates",
+]
 
 SWEEP_AXES = ("model", "venue", "notional", "horizon")
 _CELL = ("side", "leverage", "stop")
@@ -165,7 +175,7 @@ def sweep_dataset(
         ds[name].attrs = {"units": units, "long_name": long_name, "estimator": "exact"}
     ds = ds.squeeze([name for name in SWEEP_AXES if name not in given])
     ds.attrs = dict(attrs)
-    return ds
+    return stamped(ds)
 
 
 _WORDS: dict[str, str] = {
@@ -209,7 +219,7 @@ def comparison_dataset(
         ),
     )
     ds = ds.assign({name: ("venue", texts, {"long_name": _WORDS[name]}) for name, texts in words.items()})
-    return ds.squeeze([name for name in _CELL if name not in given])
+    return stamped(ds.squeeze([name for name in _CELL if name not in given]))
 
 
 def passage_dataset(
@@ -235,10 +245,42 @@ def passage_dataset(
     if not has_horizon_axis:
         ds = ds.squeeze("horizon")
     ds.attrs = dict(attrs)
+    return stamped(ds)
+
+
+def digests(ds: xr.Dataset) -> dict[str, str]:
+    """SHA-256 of every variable's values by name: little-endian, in C order; texts as JSON."""
+    found = {}
+    for name in sorted(map(str, ds.variables)):
+        values = ds[name].values
+        if values.dtype.kind in "OUT":
+            data = json.dumps([str(v) for v in values.reshape(-1)]).encode()
+        else:
+            data = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"))).tobytes()
+        found[name] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+def fingerprint(ds: xr.Dataset) -> str:
+    """SHA-256 of all numbers of a result and their labels: two results with the same are equal to the bit."""
+    return hashlib.sha256(json.dumps(digests(ds)).encode()).hexdigest()
+
+
+def stamped(ds: xr.Dataset) -> xr.Dataset:
+    """Put the fingerprint of the numbers into the provenance."""
+    record = json.loads(ds.attrs["provenance"])
+    ds.attrs["provenance"] = json.dumps(record | {"fingerprint": fingerprint(ds)})
     return ds
 
 
-def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, seconds: float) -> dict[str, Any]:
+def provenance(
+    kind: str,
+    inputs: Mapping[str, Any],
+    seed: Any,
+    n_paths: int,
+    seconds: float,
+    study: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Attributes that say where a result comes from and repeat it.
 
     Parameters
@@ -251,6 +293,8 @@ def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, se
     n_paths : int
     seconds : float
         Wall time of the simulation.
+    study : mapping, optional
+        The study that made the result, resolved, from which it can be run again.
     """
     if isinstance(seed, np.random.SeedSequence):
         entropy = seed.entropy
@@ -260,9 +304,10 @@ def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, se
         seed = int(seed)
     level = selected_level()
     record = {
-        "schema": 1,
+        "schema": 2,
         "function": kind,
         "version": __version__,
+        "git": git_version(),
         "inputs": inputs,
         "seed": seed,
         "n_paths": n_paths,
@@ -273,6 +318,8 @@ def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, se
         "numpy": np.__version__,
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
+    if study is not None:
+        record["study"] = study
     return {
         "Conventions": "liqsim-1",
         "title": f"liqsim {kind}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -12,27 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from liqsim.arguments import (
-    read_grid,
-    read_horizons,
-    read_looks,
-    read_named,
-    read_numbers,
-    read_paths,
-    read_settings,
-    read_venues,
-)
-from liqsim.cells import (
-    Cell,
-    cell_passes,
-    currencies,
-    entry_prices,
-    grid_axes,
-    notes_of,
-    progress_bar,
-    run_cells,
-    run_inputs,
-)
+from liqsim.arguments import read_horizons, read_looks, read_numbers, read_paths
+from liqsim.cells import progress_bar, run_cells
 from liqsim.durations import Duration
 from liqsim.engine.plan import passage_pass, seed_key
 from liqsim.engine.run import check_threads, run_passes
@@ -40,7 +20,8 @@ from liqsim.engine.tally import cell_sums
 from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
-from liqsim.results import SWEEP_AXES, passage_dataset, provenance, sweep_dataset
+from liqsim.planning import plan_sweep
+from liqsim.results import passage_dataset, provenance
 from liqsim.stats import proportion_se
 from liqsim.venues import Venue
 
@@ -148,33 +129,15 @@ def sweep(
     >>> dict(ds.sizes)
     {'side': 2, 'leverage': 2, 'stop': 2}
     """
-    models, has_models = read_named("model", model, PriceModel, lambda m: m.name)
-    venues, has_venues = read_venues("venue", venue)
-    notionals = read_numbers("notional", notional, "(quote currency)", 1e-9, 1e15)
-    grid = read_grid(leverage, stop, side)
-    horizons, has_horizons = read_horizons(horizon)
-    settings = read_settings(
-        horizons, premium=premium, price=price, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
-        n_paths=n_paths, seed=seed, threads=threads,
+    plan = plan_sweep(
+        model, venue, leverage=leverage, stop=stop, side=side, notional=notional, price=price, horizon=horizon,
+        premium=premium, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up, n_paths=n_paths,
+        seed=seed, threads=threads,
     )  # fmt: skip
-    cells = [Cell(*cell, grid) for cell in itertools.product(models.values(), venues.values(), notionals.tolist())]
-    passes = [cell_passes(cell, settings) for cell in cells]
-    prices = [entry_prices(cell, settings) for cell in cells[: len(venues) * len(notionals)]]
-    found, seconds = run_cells(passes, [grid] * len(cells), settings, progress)
-
-    outer = (len(models), len(venues), len(notionals))
-    has_axes = (has_models, has_venues, np.ndim(notional) > 0, has_horizons)
-    given = [name for name, many in zip(SWEEP_AXES, has_axes, strict=True) if many]
-    inputs = run_inputs(models, venues, notionals, grid, settings) | {"axes": given}
-    return sweep_dataset(
-        {name: np.stack([cell[name] for cell in found]).reshape(outer + found[0][name].shape) for name in found[0]},
-        {name: np.stack([p[name] for p in prices]).reshape(outer[1:] + prices[0][name].shape) for name in prices[0]},
-        {"model": list(models), "venue": list(venues), "notional": notionals, "horizon": horizons, **grid_axes(grid)},
-        set(given),
-        currencies(venues),
-        settings.n_paths,
-        provenance("sweep", inputs, seed, settings.n_paths, seconds) | {"notes": notes_of(venues)},
-    )
+    settings, cells = plan.settings, plan.cells
+    passes = [[plan.make(cell, timeline) for timeline in plan.timelines(cell.venue)] for cell in cells]
+    found, seconds = run_cells(passes, [plan.grid] * len(cells), settings, progress)
+    return plan.dataset(found, settings.n_paths, provenance("sweep", plan.inputs(), seed, settings.n_paths, seconds))
 
 
 def first_passage(

@@ -1,29 +1,22 @@
-"""Batches of paths on threads.
-
-A batch is a range of path numbers added to an integer tally with the GIL released. Integer sums do not depend on the
-order of batches, so threads simply take the next range. Between batches progress is reported and Ctrl-C is honoured.
-"""
+"""Passes on the threads of this process."""
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
 from liqsim.engine.plan import Pass
-from liqsim.engine.tally import Sums, Totals
+from liqsim.engine.tally import Sums
+from liqsim.engine.tasks import SMALLEST_TASK, Bench, Job, run_jobs
 from liqsim.errors import ParameterError
 
-__all__ = ["available_threads", "check_threads", "run_passes"]
-
-_SMALLEST_BATCH = 1024
-_LARGEST_BATCH = 65536  # what one int64 tally can hold
-_BATCH_SECONDS = 0.05
+__all__ = ["Threads", "available_threads", "check_threads", "run_passes"]
 
 
 def available_threads() -> int:
@@ -44,54 +37,38 @@ def check_threads(threads: int | None) -> int:
     return int(threads)
 
 
-class _Work:
-    """Ranges of paths of one pass, handed out in sizes that take about the same time."""
+class Threads:
+    """Plain threads: the kernel releases the GIL.
 
-    def __init__(self, n_paths: int, n_threads: int) -> None:
-        self.left = n_paths
-        self.next = 0
-        self.share = 4 * n_threads
-        self.batch = _SMALLEST_BATCH
-        self.lock = threading.Lock()
+    Parameters
+    ----------
+    n : int
+        Number of threads.
+    """
 
-    def take(self) -> tuple[int, int]:
-        with self.lock:
-            count = min(self.left, max(min(self.batch, self.left // self.share), _SMALLEST_BATCH))
-            first = self.next
-            self.next += count
-            self.left -= count
-            return first, count
+    seconds = 0.25
 
-    def timed(self, count: int, seconds: float) -> None:
-        with self.lock:
-            ideal = count * _BATCH_SECONDS / max(seconds, 1e-6)
-            self.batch = int(min(max(ideal, _SMALLEST_BATCH), _LARGEST_BATCH))
+    def __init__(self, n: int) -> None:
+        self.slots = n
+        self._stop = np.zeros(1, dtype=np.int32)
+        self._own = threading.local()
+        self._pool = ThreadPoolExecutor(n, thread_name_prefix="liqsim")
 
+    def __enter__(self) -> Self:
+        return self
 
-def _worker(task: Pass, work: _Work, stop: np.ndarray, report: Callable[[int], Any]) -> Sums:
-    kernel = task.kernel()
-    tally = np.zeros(kernel.tally_shape(), dtype=np.int64)
-    carried = np.zeros(kernel.carried_shape(), dtype=np.int64)
-    sums = Sums(Totals(tally.shape), Totals(carried.shape))
-    while not stop[0]:
-        first, count = work.take()
-        if count == 0:
-            break
-        begun = time.perf_counter()
-        fits = kernel.run(first, count, tally, carried, stop)
-        work.timed(count, time.perf_counter() - begun)
-        if not fits:
-            stop[0] = 1
-            raise ParameterError(
-                f"a path among {first}..{first + count - 1} gained or paid more than 16384 times the entry notional, "
-                "beyond what the sums can hold; lower the volatility, the jump sizes or the horizon"
-            )
-        sums.whole.add(tally)
-        sums.carried.add(carried)
-        tally[...] = 0
-        carried[...] = 0
-        report(count)
-    return sums
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop[0] = 1
+        self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, number: int, task: Pass, first: int, count: int) -> Future[tuple[Sums, float]]:
+        """Run paths ``first .. first + count - 1``."""
+        return self._pool.submit(self._run, number, task, first, count)
+
+    def _run(self, number: int, task: Pass, first: int, count: int) -> tuple[Sums, float]:
+        if not hasattr(self._own, "bench"):
+            self._own.bench = Bench(self._stop)
+        return self._own.bench.run(number, task, first, count)
 
 
 def run_passes(
@@ -99,36 +76,30 @@ def run_passes(
 ) -> list[Sums]:
     """Run every pass over paths ``0 .. n_paths - 1``.
 
-    The calling thread only waits, so that an interrupt reaches it at once; it then stops the kernels.
-
     Parameters
     ----------
     passes : sequence of Pass
     n_paths : int
     threads : int
     report : callable
-        Called with the number of paths of each finished batch, from any thread.
+        Called with the number of paths of each finished task.
 
     Returns
     -------
     list of Sums
         In the order of ``passes``.
     """
-    results = []
-    stop = np.zeros(1, dtype=np.int32)
-    with ThreadPoolExecutor(threads, thread_name_prefix="liqsim") as pool:
-        try:
-            for task in passes:
-                n_threads = max(1, min(threads, n_paths // _SMALLEST_BATCH))
-                work = _Work(n_paths, n_threads)
-                waiting = {pool.submit(_worker, task, work, stop, report) for _ in range(n_threads)}
-                parts = []
-                while waiting:
-                    done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
-                    parts += [future.result() for future in done]
-                for part in parts[1:]:
-                    parts[0].merge(part)
-                results.append(parts[0])
-        finally:
-            stop[0] = 1
-    return results
+    found: dict[int, Sums] = {}
+
+    def add(number: int, first: int, count: int, sums: Sums) -> None:
+        if number in found:
+            found[number].merge(sums)
+        else:
+            found[number] = sums
+        report(count)
+
+    jobs = [Job(k, lambda task=task: task, ((0, n_paths),)) for k, task in enumerate(passes)]  # type: ignore[misc]
+    most = max(1, len(passes) * n_paths // SMALLEST_TASK)
+    with Threads(min(threads, most)) as scheduler:
+        run_jobs(jobs, scheduler, add)
+    return [found[k] for k in range(len(passes))]

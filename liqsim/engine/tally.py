@@ -39,6 +39,19 @@ class Totals:
         self.low += other.low
         self.high += other.high
 
+    @classmethod
+    def from_limbs(cls, limbs: np.ndarray) -> Totals:
+        """Sums that :meth:`limbs` has written out."""
+        made = cls(limbs.shape[1:])
+        made.low += limbs[0]
+        made.high += limbs[1]
+        return made
+
+    def limbs(self) -> np.ndarray:
+        """Low and high limb, int64 of shape (2, ...), the low one in [0, 2**31): the same for equal sums."""
+        carry = self.low >> _LOW_BITS
+        return np.stack([self.low & ((1 << _LOW_BITS) - 1), self.high + carry])
+
     def prefix(self, outcome: int, axes: tuple[int, ...]) -> np.ndarray:
         """Sums of one outcome over all corners that reach a cell, as floats rounded once."""
         low, high = self.low[:, :, outcome], self.high[:, :, outcome]

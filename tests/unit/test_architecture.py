@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
-SIMULATION = RULES | {"_core", "stats", "engine", "results", "arguments", "cells", "sweep", "compare"}
+SIMULATION = RULES | {"_core", "stats", "engine", "results", "arguments", "cells", "planning", "sweep", "compare"}
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
 PARTS = {  # part of the package: the other parts that it may import
     "errors": set(),
@@ -35,18 +35,34 @@ PARTS = {  # part of the package: the other parts that it may import
     "results": RULES | {"_core", "stats", "engine"},
     "arguments": RULES | {"engine"},
     "cells": RULES | {"engine", "results", "arguments"},
-    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "cells"},
+    "planning": RULES | {"engine", "results", "arguments", "cells"},
+    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "cells", "planning"},
+    "store": FOUNDATION | {"engine", "results"},
+    "files": FOUNDATION | {"results", "store"},
+    "study": SIMULATION | FITS | {"store", "files"},
     "compare": RULES | {"engine", "results", "arguments", "cells"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},
     "plot": SIMULATION | FITS | {"analytic"},
-    "report": SIMULATION | FITS | {"analytic", "plot"},
-    "demo": SIMULATION | FITS | {"analytic", "plot", "report"},
-    "cli": SIMULATION | FITS | {"analytic", "plot", "report", "demo"},
+    "report": SIMULATION | FITS | {"analytic", "plot", "files"},
+    "demo": SIMULATION | FITS | {"analytic", "plot", "report", "files"},
+    "cli": SIMULATION | FITS | {"analytic", "plot", "report", "demo", "store", "study", "files"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_XARRAY = {"results", "sweep", "compare", "plot", "report", "demo", "cli"}
+MAY_IMPORT_XARRAY = {
+    "results",
+    "planning",
+    "sweep",
+    "store",
+    "files",
+    "study",
+    "compare",
+    "plot",
+    "report",
+    "demo",
+    "cli",
+}
 LONGEST_FILE = 600
 
 
