@@ -203,7 +203,7 @@ def local_cluster(n: int) -> Iterator[Cluster]:
     distributed = _distributed()
     with (
         distributed.LocalCluster(
-            n_workers=n, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+            n_workers=n, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

@@ -119,12 +119,13 @@ def open_dataset(place: Place) -> xr.Dataset:
     StoreError
         If there is none, or it is not one of ours.
     """
-    read_record(place, False)
+    record = read_record(place, False)
     check_codecs(place, False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Zarr V3 specification.*")
         ds = xr.open_zarr(place.zarr(False), consolidated=False, zarr_format=3, chunks=None)
     ds.attrs.pop(_KEY, None)
+    ds = ds[[name for name in record.get("variables", ds.data_vars) if name in ds]]  # a folder has no order
     texts = [name for name, x in ds.coords.items() if x.dtype.kind in "OT"]
     return ds.assign_coords(
         {name: (ds[name].dims, np.array(ds[name].values.tolist(), dtype=str), ds[name].attrs) for name in texts}

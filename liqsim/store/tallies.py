@@ -191,9 +191,6 @@ class Journal:
 
     def write(self, entries: Mapping[int, Entry]) -> dict[int, Held]:
         """Write a segment of entries by number of the pass, and say where they lie; it counts once all is there."""
-        import zarr
-        from zarr.codecs import Crc32cCodec, ZstdCodec
-
         name = f"{self.folder}/{self._next:06d}"
         self._next += 1
         parts: list[np.ndarray] = []
@@ -215,7 +212,18 @@ class Journal:
             )
             parts.append(numbers)
             offset += len(numbers)
-        data = np.concatenate(parts)
+        try:
+            self._write(name, np.concatenate(parts), records)
+        except OSError:
+            self.place.remove(self.partial, name)  # what does not count must not take the room that is left
+            raise
+        self._live |= dict.fromkeys(entries, name)
+        return dict(self._held(name, record) for record in records)
+
+    def _write(self, name: str, data: np.ndarray, records: list[dict[str, Any]]) -> None:
+        import zarr
+        from zarr.codecs import Crc32cCodec, ZstdCodec
+
         array = zarr.create_array(
             self.place.zarr(self.partial, read_only=False),
             name=name,
@@ -230,8 +238,6 @@ class Journal:
         )
         array[:] = data
         array.update_attributes({"entries": records})
-        self._live |= dict.fromkeys(entries, name)
-        return dict(self._held(name, record) for record in records)
 
     def prune(self) -> None:
         """Remove the segments that had been overtaken at the last call."""

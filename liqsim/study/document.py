@@ -18,7 +18,7 @@ Steps: TypeAlias = tuple[str | int, ...]
 _KEY = r"(?:\"[^\"]*\"|'[^']*'|[\w-]+)"
 _KEYS = re.compile(rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*=")
 _HEADER = re.compile(rf"\s*(\[\[?)\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*\]")
-_TEXT = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\])*\"|'[^']*'|#.*")
+_TEXT = re.compile(r"\"\"\"|'''|\"(?:\\.|[^\"\\])*\"|'[^']*'|#.*")
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,23 @@ def _lines(text: str) -> dict[Steps, int]:
                 for n in range(len(head) + 1, len(steps) + 1):
                     found.setdefault(steps[:n], number)
                 rest = line[match.end() :]
-        bare = _TEXT.sub("", rest)
-        for mark in ('"""', "'''"):
-            if mark in bare:
-                bare, quote = bare.partition(mark)[0], mark
+        bare, quote = _bare(rest)
         depth = max(0, depth + sum(bare.count(c) for c in "[{") - sum(bare.count(c) for c in "]}"))
     return found
+
+
+def _bare(line: str) -> tuple[str, str]:
+    """A line without its texts and comment, and the quotes of a text of many lines that begins in it."""
+    kept, at = "", 0
+    while match := _TEXT.search(line, at):
+        kept += line[at : match.start()]
+        at = match.end()
+        if match[0] in ('"""', "'''"):
+            end = line.find(match[0], at)
+            if end < 0:
+                return kept, match[0]
+            at = end + 3
+    return kept + line[at:], ""
 
 
 def _resolved(names: list[str], tables: dict[Steps, int], *, is_list: bool) -> Steps:

@@ -73,7 +73,7 @@ def _select(ds: xr.Dataset, chosen: Mapping[str, str]) -> xr.Dataset:
 def _label(dim: str, value: Any) -> str:
     if isinstance(value, np.timedelta64):
         hours = value / np.timedelta64(1, "h")
-        return f"{hours / 24:g}D" if hours >= 24 else f"{hours:g}h"
+        return f"{hours / 24:g}D" if hours % 24 == 0 else f"{hours:g}h"
     if isinstance(value, (float, np.floating)):
         return "none" if dim == "stop" and np.isinf(value) else f"{value:g}"
     return str(value)

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from liqsim import presets
-from liqsim.errors import LiqsimError, ParameterError
+from liqsim.errors import LiqsimError, ParameterError, StoreError
 from liqsim.models import GBM, Kou, Merton, OUPremium, PriceModel
 from liqsim.planning import Plan, plan_sweep
 from liqsim.study.document import Document, Steps, read_document
@@ -79,11 +79,12 @@ class Study:
         except LiqsimError as error:
             raise type(error)(f"{self._place(str(error))}{error}") from None
 
-    def check(self) -> None:
-        """Build every pass once, so that what a venue does not allow is refused before a path is drawn."""
+    @cached_property
+    def keys(self) -> list[str]:
+        """Key of every pass; each is built, so that what a venue does not allow is refused before a path is drawn."""
+        plan = self.plan
         try:
-            for _ in self.plan.make_all():
-                pass
+            return [task.key for task in plan.make_all()]
         except LiqsimError as error:
             raise type(error)(f"{self._place(str(error))}{error}") from None
 
@@ -118,7 +119,17 @@ def read_study(path: str | Path, changes: Iterable[str] = ()) -> Study:
 
 
 def study_from(resolved: Mapping[str, Any], name: str) -> Study:
-    """Study that a store or a result holds; ``name`` is that of the result in messages."""
+    """Study that a store or a result holds; ``name`` is that of the result in messages.
+
+    Raises
+    ------
+    StoreError
+        If a venue is not there as text: a result does not choose which files are read.
+    """
+    venue = resolved.get("venue")
+    tables = [] if not isinstance(venue, dict) else [venue] if "toml" in venue else list(venue.values())
+    if not tables or not all(isinstance(t, dict) and isinstance(t.get("toml"), str) for t in tables):
+        raise StoreError(f"store={name!r}: the study in it does not hold its venues; give one written by liqsim sweep")
     return _study(Document(copy.deepcopy(dict(resolved)), name, Path()))
 
 
@@ -182,19 +193,23 @@ def _plain_stops(value: Any) -> Any:
 def _models(document: Document, value: Any) -> tuple[Any, Any]:
     """Models by label (or one model), and the tables that repeat them."""
     if isinstance(value, dict):
-        made = list(_product(document, ("model",), value))
+        made: list[tuple[Steps, str, PriceModel]] = [
+            (("model",), *item) for item in _product(document, ("model",), value)
+        ]
         if len(made) == 1 and not _varied(value):
-            return made[0][1], _table_of(made[0][1])
+            return made[0][2], _table_of(made[0][2])
     elif isinstance(value, list):
-        made = [item for k, table in enumerate(value) for item in _product(document, ("model", k), table)]
+        made = [
+            (("model", k), *item) for k, table in enumerate(value) for item in _product(document, ("model", k), table)
+        ]
         if not made:
             refuse(document, ("model",), "model is empty; give at least one [[model]]")
     else:
         refuse(document, ("model",), f"model={value!r} is not a table; write it as a section [model]")
     models: dict[str, PriceModel] = {}
-    for label, model in made:
+    for at, label, model in made:
         if label in models:
-            refuse(document, ("model",), f'two models are called {label!r}; give each [[model]] its own label = "..."')
+            refuse(document, at, f'two models are called {label!r}; give each [[model]] its own label = "..."')
         models[label] = model
     return models, [{"label": label, **_table_of(model)} for label, model in models.items()]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -26,21 +24,12 @@ from liqsim.store.result import write_dataset, write_record
 from liqsim.store.tallies import SEGMENT, Entry, Held, Journal, covered, missing
 from liqsim.study.resolve import Study
 
-__all__ = ["Work", "pass_key"]
+__all__ = ["Work"]
 
 log = logging.getLogger("liqsim.study")
 
 _FLUSH_BYTES = 64 * 2**20  # finished sums kept in memory between checkpoints
 _SHARE = 25.0  # a checkpoint is followed by at least this many times its own duration of work
-
-
-def pass_key(task: Pass) -> str:
-    """Fingerprint of the numbers that the kernel is given."""
-    made = hashlib.sha256(json.dumps([task.law, task.rules, task.horizons], sort_keys=True, default=str).encode())
-    for name in sorted(task.arrays):
-        made.update(name.encode())
-        made.update(task.arrays[name].tobytes())
-    return made.hexdigest()
 
 
 class Work:
@@ -66,7 +55,7 @@ class Work:
         self._open: dict[int, Entry] = {}
         self._done: dict[int, Entry] = {}
         self._dirty: set[int] = set()
-        self.keys = [pass_key(task) for task in self.plan.make_all()]
+        self.keys = study.keys
 
     def begin(self) -> None:
         """Take stock of what there is, and put the record in place.
@@ -93,6 +82,7 @@ class Work:
                 del self.held[number]
         with self._writing():
             self._record("partial")
+        log.info("begun", extra={"store": self.place.name, "paths": self.n_done, "of": self.n_all})
 
     def _check(self, number: int, held: Held) -> None:
         if number >= len(self.keys) or held.key != self.keys[number]:
@@ -238,7 +228,7 @@ class Work:
             ds = self._estimates()
             if publish:
                 write_dataset(self.place, ds)
-                more = {"digests": digests(ds)}
+                more = {"digests": digests(ds), "variables": [str(name) for name in ds.data_vars]}
                 self._record("complete", {k: v for k, v in ds.attrs.items()}, more)
                 self.place.remove(True, "journal")
             if netcdf is not None:

@@ -17,7 +17,7 @@ from liqsim.cells import cell_estimates, progress_bar
 from liqsim.engine.run import Threads
 from liqsim.engine.tasks import Scheduler
 from liqsim.errors import ParameterError, StoreError
-from liqsim.files import load_result
+from liqsim.files import load_result, save_result
 from liqsim.results import digests, provenance
 from liqsim.store.place import Place
 from liqsim.store.result import faults, open_dataset, read_record
@@ -80,7 +80,7 @@ def run_study(
     place = Place(name)
     if not is_file and place.is_taken():
         raise StoreError(f"store={name!r} exists and is not a store of liqsim; give another name")
-    study.check()
+    _ = study.keys  # all of it can be run
     with place.lock():
         for partial in (False, True):
             if (is_file and not partial) or not place.exists(partial):
@@ -119,6 +119,15 @@ def _work(
     netcdf: str | Path | None,
     is_file: bool,
 ) -> None:
+    target = Path(place.name) if is_file else None if netcdf is None else Path(netcdf)
+    if place.exists(True):
+        record = read_record(place, True)
+        if record["status"] == "complete" and record["n_paths"] == n_paths:  # killed when only the name was missing
+            place.remove(True, "journal")
+            place.publish()
+            if target is not None:
+                save_result(open_dataset(place).load(), target)
+            return
     work = Work(study, place, n_paths, checkpoint)
     work.begin()
     threads = study.plan.settings.threads
@@ -127,7 +136,6 @@ def _work(
     with progress_bar(progress, work.n_all, work.n_done) as report, making() if left else nullcontext() as where:
         if where is not None:
             work.run(where, report)
-    target = Path(place.name) if is_file else None if netcdf is None else Path(netcdf)
     work.finish(target, publish=not is_file)
 
 
@@ -304,7 +312,6 @@ def rerun(
             "arguments are in attrs['provenance'], repeat the call with them"
         )
     study = study_from({**record["study"], "threads": threads}, str(result))
-    study.check()
     plan = study.plan
     n_paths = plan.settings.n_paths
     sums: dict[int, Sums] = {}
