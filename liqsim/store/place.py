@@ -13,13 +13,13 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from liqsim.errors import StoreError
 
-__all__ = ["Place", "lock_owner"]
+__all__ = ["ROOT", "Place", "lock_owner"]
 
 ROOT = "zarr.json"
 _STALE = 300.0  # seconds after which a lock on a remote store counts as left behind
@@ -99,12 +99,19 @@ class Place:
         """Remove a folder of the store, its record first, so that a part of it is never taken for the whole."""
         path = f"{self.path(partial)}/{folder}".rstrip("/")
         if self.is_local:
-            Path(path, ROOT).unlink(missing_ok=True)
+            with suppress(NotADirectoryError):
+                Path(path, ROOT).unlink(missing_ok=True)
             shutil.rmtree(path, ignore_errors=True)
         elif self._fs.exists(path):
             if self._fs.exists(f"{path}/{ROOT}"):
                 self._fs.rm(f"{path}/{ROOT}")
             self._fs.rm(path, recursive=True)
+
+    def clear_debris(self) -> None:
+        """Remove the files that a killed writer had not yet given their names."""
+        if self.is_local:
+            for path in Path(self.path(True)).rglob("*.partial"):
+                path.unlink(missing_ok=True)
 
     def size(self, partial: bool) -> int:
         """Bytes on disk."""

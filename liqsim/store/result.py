@@ -14,7 +14,7 @@ import xarray as xr
 
 from liqsim.errors import StoreError
 from liqsim.results import digests
-from liqsim.store.place import Place
+from liqsim.store.place import ROOT, Place
 
 __all__ = ["SCHEMA", "check_codecs", "faults", "open_dataset", "read_record", "write_dataset", "write_record"]
 
@@ -56,8 +56,12 @@ def write_record(
     """Write the record, in one step; ``attrs`` are those of the dataset."""
     import zarr
 
-    group = zarr.open_group(place.zarr(partial, read_only=False), mode="a", zarr_format=3)
-    group.attrs.put({**(attrs or {}), _KEY: {"store": SCHEMA, **record}})
+    store = place.zarr(partial, read_only=False)
+    attributes = {**(attrs or {}), _KEY: {"store": SCHEMA, **record}}
+    if place.exists(partial):
+        zarr.open_group(store, mode="r+", zarr_format=3).attrs.put(attributes)
+    else:
+        zarr.create_group(store, attributes=attributes, zarr_format=3)  # never there without its record
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -71,10 +75,15 @@ def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 def write_dataset(place: Place, ds: xr.Dataset) -> None:
     """Write the estimates into the growing store."""
+    import zarr
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
+    for name in place.names(True, ""):
+        if name not in ("journal", "tallies", ROOT):  # of an attempt that was killed
+            place.remove(True, name)
     codecs = [ZstdCodec(level=3), Crc32cCodec()]
     plain = ds.drop_attrs(deep=False)
+    plain.attrs = zarr.open_group(place.zarr(True), mode="r").attrs.asdict()  # xarray writes them anew: the same ones
     texts = [name for name, x in plain.variables.items() if x.dtype.kind in "UT"]
     plain = plain.assign_coords({name: plain[name].astype(object) for name in texts if name in plain.coords})
     encoding: dict[Any, dict[str, Any]] = {

@@ -65,6 +65,7 @@ class Work:
         StoreError
             If sums of other passes than the study's are there.
         """
+        self.place.clear_debris()
         sources = [Journal(self.place, False, "tallies")] if self.place.exists(False) else []
         sources += [self.journal] if self.place.exists(True) else []
         for journal in sources:

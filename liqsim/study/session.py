@@ -123,6 +123,7 @@ def _work(
     if place.exists(True):
         record = read_record(place, True)
         if record["status"] == "complete" and record["n_paths"] == n_paths:  # killed when only the name was missing
+            place.clear_debris()
             place.remove(True, "journal")
             place.publish()
             if target is not None:

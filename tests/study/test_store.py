@@ -482,6 +482,58 @@ def test_killed_twenty_times(tmp_path: Path) -> None:
     assert_same_stores(store, tmp_path / "whole.zarr")
 
 
+DYING = """
+import os, sys
+folder, left = sys.argv[1], int(sys.argv[2])
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate"}
+def hook(event, arguments):
+    global left
+    opens = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+    if (opens or event in CHANGES) and str(arguments[0]).startswith(folder):
+        left -= 1
+        if left < 0:
+            os._exit(9)
+sys.addaudithook(hook)
+from liqsim.cli import main
+try:
+    main(sys.argv[3:])
+except SystemExit as end:
+    print("changes", int(sys.argv[2]) - left)
+    raise
+"""
+
+
+@pytest.mark.slow
+def test_killed_before_any_change_of_the_disk(tmp_path: Path) -> None:
+    """The process ends before its n-th write, rename or removal, for many n, up to the last."""
+    small = ("n_paths=20_000", 'horizon="2D"')
+    text = STUDY.replace("6000", "20_000").replace('["5D", "31h"]', '"2D"')
+    run_study(study_in(tmp_path, *small), tmp_path / "whole.zarr")
+    store = tmp_path / "a" / "a.zarr"
+    words = ["sweep", write(tmp_path, text), "--out", store, "--no-progress", "--checkpoint", 0.02, "--threads", 1]
+
+    def dies(left: int) -> str:
+        (tmp_path / "a").mkdir(exist_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-c", DYING, tmp_path / "a", str(left), *map(str, words)], capture_output=True, text=True
+        )
+        assert done.returncode in (0, 9), done.stderr
+        return done.stdout
+
+    total = int(dies(10**6).split()[-1])
+    assert total > 100
+    assert_same_stores(store, tmp_path / "whole.zarr")
+    ends = [*range(0, 8, 2), *range(8, total - 8, total // 12), *range(total - 8, total)]
+    for left in ends:
+        shutil.rmtree(tmp_path / "a")
+        dies(left)
+        if not store.exists() and not (tmp_path / "a" / "a.zarr.partial" / "zarr.json").exists():
+            continue  # nothing had been written
+        resume(store)
+        assert_same_stores(store, tmp_path / "whole.zarr")
+        assert sorted(p.name for p in store.parent.iterdir()) in (["a.zarr"], ["a.zarr", "a.zarr.lock"])
+
+
 def test_out_of_room(study: Study, whole: Path, tmp_path: Path) -> None:
     """A full file system: a clear error, what was saved stays, and it goes on once there is room."""
     disk = tmp_path / "disk"
