@@ -16,6 +16,7 @@ import xarray as xr
 
 from liqsim.arguments import Settings, read_grid, read_horizons, read_named, read_numbers, read_settings, read_venues
 from liqsim.cells import Cell, cell_pass, clock_of, currencies, entry_prices, grid_axes, notes_of, run_inputs
+from liqsim.engine.memory import check_memory, needed_memory, tally_bytes
 from liqsim.engine.plan import Grid, Pass
 from liqsim.engine.timeline import Timeline, build_timelines
 from liqsim.models import PriceModel
@@ -75,6 +76,33 @@ class Plan:
         """All of :attr:`passes`, one after the other."""
         for k, timeline in self.passes:
             yield self.make(self.cells[k], timeline)
+
+    @property
+    def n_cells(self) -> int:
+        """Cells of the result."""
+        inner = len(self.grid.sides) * len(self.grid.leverage) * len(self.grid.stop)
+        return len(self.cells) * len(self.settings.horizons) * inner
+
+    @cached_property
+    def tallies(self) -> list[int]:
+        """Bytes of the tally of each pass; those of one model and notional stand for the others of their venue."""
+        known: dict[int, int] = {}
+        for k, timeline in self.passes:
+            if id(timeline) not in known:
+                known[id(timeline)] = tally_bytes(self.make(self.cells[k], timeline))
+        return [known[id(timeline)] for _, timeline in self.passes]
+
+    def check_memory(self, workers: int, *, kept: int | None = None) -> int:
+        """Bytes that the run needs; see :func:`liqsim.engine.memory.needed_memory`.
+
+        Raises
+        ------
+        ParameterError
+            If there are not as many; the message holds both figures.
+        """
+        needed = needed_memory(self.tallies, self.n_cells, workers, kept=kept)
+        check_memory(needed, self.n_cells)
+        return needed
 
     def inputs(self) -> dict[str, Any]:
         """Arguments that change the numbers, as plain values."""

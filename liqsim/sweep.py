@@ -136,6 +136,7 @@ def sweep(
     )  # fmt: skip
     settings, cells = plan.settings, plan.cells
     passes = [[plan.make(cell, timeline) for timeline in plan.timelines(cell.venue)] for cell in cells]
+    plan.check_memory(settings.threads)
     found, seconds = run_cells(passes, [plan.grid] * len(cells), settings, progress)
     return plan.dataset(found, settings.n_paths, provenance("sweep", plan.inputs(), seed, settings.n_paths, seconds))
 

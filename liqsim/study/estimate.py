@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from liqsim.cells import notes_of
-from liqsim.engine.memory import bytes_text, check_memory, needed_memory, tally_bytes
+from liqsim.engine.memory import bytes_text
 from liqsim.engine.plan import Pass
 from liqsim.engine.tasks import Bench
 from liqsim.engine.terms import STEPS
@@ -79,30 +79,9 @@ def _time(seconds: float) -> str:
     return f"{seconds:.1f} days"
 
 
-def _tallies(plan: Plan) -> list[int]:
-    """Bytes of the tally of each pass: those of one model and notional stand for the others of their venue."""
-    known: dict[tuple[int, int], int] = {}
-    found = []
-    for cell, timeline in plan.passes:
-        key = (id(plan.cells[cell].venue), id(timeline))
-        if key not in known:
-            known[key] = tally_bytes(plan.make(plan.cells[cell], timeline))
-        found.append(known[key])
-    return found
-
-
-def _n_cells(plan: Plan) -> int:
-    grid = plan.grid
-    inner = len(grid.sides) * len(grid.leverage) * len(grid.stop)
-    return len(plan.cells) * len(plan.settings.horizons) * inner
-
-
 def check_fits(study: Study, workers: int) -> int:
     """Bytes that a study needs; raises ParameterError with the figure where there are not as many."""
-    plan = study.plan
-    needed = needed_memory(_tallies(plan), _n_cells(plan), workers, kept=_KEPT)
-    check_memory(needed, _n_cells(plan))
-    return needed
+    return study.plan.check_memory(workers, kept=_KEPT)
 
 
 def estimate(study: Study) -> Estimate:
@@ -126,8 +105,7 @@ def estimate(study: Study) -> Estimate:
         "leverages": len(grid.leverage),
         "stops": len(grid.stop),
     }
-    tallies = _tallies(plan)
-    n_cells = _n_cells(plan)
+    n_cells = plan.n_cells
     return Estimate(
         axes=axes,
         n_cells=n_cells,
@@ -136,7 +114,7 @@ def estimate(study: Study) -> Estimate:
         seconds=_seconds(plan),
         workers=settings.threads,
         memory=memory,
-        disk=int(2 * sum(tallies) * _DISK_RATIO) + 8 * 40 * n_cells,
+        disk=int(2 * sum(plan.tallies) * _DISK_RATIO) + 8 * 40 * n_cells,
         notes=tuple(_notes(study)),
     )
 

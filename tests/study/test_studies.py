@@ -191,9 +191,9 @@ def test_the_estimate_of_time_is_of_the_right_size(tmp_path: Path) -> None:
 
     study = study_in(tmp_path, "threads=1", "n_paths=2e4")
     guess = estimate(study).seconds
-    begun = time.process_time()
+    begun = time.perf_counter()
     lq.sweep(**study.arguments, threads=1)
-    assert 0.3 < guess / (time.process_time() - begun) < 3
+    assert 0.2 < guess / (time.perf_counter() - begun) < 5  # other work on the machine slows either
 
 
 def test_a_grid_beyond_memory_is_refused_with_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
