@@ -141,31 +141,44 @@ def sweep_dataset(
     n_paths : int
     attrs : mapping
     """
-    full = (*SWEEP_AXES, *_CELL)
+    dropped = [name for name in SWEEP_AXES if name not in given]
     coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
     coords["horizon"] = np.asarray(coords["horizon"], dtype="timedelta64[ns]")
-    ds = xr.Dataset(
-        {
-            **{name: (full, values) for name, values in estimates.items()},
-            **{name: (("venue", "notional", "side", "leverage"), values) for name, values in prices.items()},
-        },
-        coords=coords,
-    )
-    label(ds, n_paths)
     quote, settlement = currency
-    ds["notional"].attrs["units"] = quote
-    for name, units, long_name in (
-        ("liquidation_price", quote, "mark price at which the position is liquidated, at entry"),
-        ("bankruptcy_price", quote, "mark price at which the margin is used up, at entry"),
-        ("call_price", quote, "mark price from which the venue may call for margin or close the position, at entry"),
-        ("initial_margin", settlement, "margin posted at entry"),
-    ):
-        if name not in ds:
-            continue
-        ds[name].attrs = {"units": units, "long_name": long_name, "estimator": "exact"}
-    ds = ds.squeeze([name for name in SWEEP_AXES if name not in given])
-    ds.attrs = dict(attrs)
-    return ds
+    exact = {
+        "liquidation_price": (quote, "mark price at which the position is liquidated, at entry"),
+        "bankruptcy_price": (quote, "mark price at which the margin is used up, at entry"),
+        "call_price": (quote, "mark price from which the venue may call for margin or close the position, at entry"),
+        "initial_margin": (settlement, "margin posted at entry"),
+    }
+
+    def variable(dims: tuple[str, ...], values: np.ndarray, attrs: dict[str, Any]) -> xr.Variable:
+        axes = tuple(axis for axis, name in enumerate(dims) if name in dropped)
+        return xr.Variable([name for name in dims if name not in dropped], values.squeeze(axes), attrs)
+
+    variables = {
+        name: variable((*SWEEP_AXES, *_CELL), values, _estimate_attrs(name, n_paths))
+        for name, values in estimates.items()
+    }
+    for name, values in prices.items():
+        units, long_name = exact[name]
+        attrs_of = {"units": units, "long_name": long_name, "estimator": "exact"}
+        variables[name] = variable(("venue", "notional", "side", "leverage"), values, attrs_of)
+    named = {}
+    for name, values in coords.items():
+        units, long_name = _COORDS.get(name, ("", ""))
+        units = quote if name == "notional" else units
+        about = {key: text for key, text in (("long_name", long_name), ("units", units)) if text}
+        named[name] = xr.Variable((), np.asarray(values)[0], about) if name in dropped else (name, values, about)
+    return xr.Dataset(variables, named, dict(attrs))
+
+
+def _estimate_attrs(name: str, n_paths: int) -> dict[str, Any]:
+    of = name.removesuffix("_se")
+    units, long_name = _ESTIMATES[of]
+    if of != name:
+        return {"units": units, "long_name": f"standard error of {of}", "n_paths": n_paths}
+    return {"units": units, "long_name": long_name, "estimator": "mean", "n_paths": n_paths}
 
 
 _WORDS: dict[str, str] = {
