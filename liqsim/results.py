@@ -14,17 +14,29 @@ import xarray as xr
 from liqsim._core import selected_level
 from liqsim._version import __version__
 from liqsim.engine.plan import Pass
-from liqsim.engine.tally import CellSums, Moments
+from liqsim.engine.tally import CellSums, Moments, Sums, cell_sums
 from liqsim.stats import proportion_se
 
-__all__ = ["SWEEP_AXES", "comparison_dataset", "passage_dataset", "provenance", "sweep_dataset", "sweep_estimates"]
+__all__ = [
+    "ESTIMATES",
+    "PASSAGE_ESTIMATES",
+    "SWEEP_AXES",
+    "comparison_dataset",
+    "group_name",
+    "passage_dataset",
+    "passage_estimates",
+    "provenance",
+    "se_name",
+    "sweep_dataset",
+    "sweep_estimates",
+]
 
 SWEEP_AXES = ("model", "venue", "notional", "horizon")
 _CELL = ("side", "leverage", "stop")
 _DAYS_PER_YEAR = 365.0
 
 _FRACTION = "fraction of entry notional"
-_ESTIMATES: dict[str, tuple[str, str]] = {
+ESTIMATES: dict[str, tuple[str, str]] = {
     "p_liquidation": ("1", "probability of liquidation by the horizon"),
     "p_stop": ("1", "probability that the stop closes the position by the horizon"),
     "p_survival": ("1", "probability that the position is open at the horizon"),
@@ -43,6 +55,10 @@ _ESTIMATES: dict[str, tuple[str, str]] = {
     "uncovered_loss": (_FRACTION, "expected loss beyond margin and fund: auto-deleveraged or socialised"),
     "client_debit": (_FRACTION, "expected loss beyond the margin that the trader owes"),
 }
+PASSAGE_ESTIMATES: dict[str, tuple[str, str]] = {
+    "p_hit": ("1", "probability that the price reaches the level by the horizon"),
+    "alive_time": ("d", "expected time until the level is reached, the horizon at the latest"),
+}
 _COORDS: dict[str, tuple[str, str]] = {
     "side": ("", "side of the position"),
     "leverage": ("1", "leverage, notional over initial margin"),
@@ -55,8 +71,14 @@ _COORDS: dict[str, tuple[str, str]] = {
 }
 
 
-def _se_name(name: str) -> str:
+def se_name(name: str) -> str:
+    """Name of an estimate's standard error."""
     return f"{name}_se"
+
+
+def group_name(name: str) -> str:
+    """Name of what holds an estimate for every group of paths."""
+    return f"{name}_by_group"
 
 
 def sweep_estimates(task: Pass, sums: CellSums, n_paths: int) -> dict[str, np.ndarray]:
@@ -68,7 +90,7 @@ def sweep_estimates(task: Pass, sums: CellSums, n_paths: int) -> dict[str, np.nd
     out["p_partial"] = sums.cut / n_paths
     out["p_margin_call"] = sums.called / n_paths
     for name in list(out):
-        out[_se_name(name)] = proportion_se(out[name], n_paths)
+        out[se_name(name)] = proportion_se(out[name], n_paths)
     nothing = Moments(np.zeros_like(sums.liquidated), np.zeros_like(sums.liquidated))
     moments = {
         "funding_cost": sums.funding_cost,
@@ -86,8 +108,23 @@ def sweep_estimates(task: Pass, sums: CellSums, n_paths: int) -> dict[str, np.nd
     }
     for name, moment in moments.items():
         out[name] = moment.mean(n_paths)
-        out[_se_name(name)] = moment.standard_error(n_paths)
+        out[se_name(name)] = moment.standard_error(n_paths)
     return out
+
+
+def passage_estimates(task: Pass, sums: Sums, levels: np.ndarray, n_paths: int) -> dict[str, np.ndarray]:
+    """Estimates and standard errors of first passages, each of shape (horizon, level), in the order of ``levels``."""
+    cells = cell_sums(task, sums)
+    side = (levels > 1.0).astype(int)
+    distance = np.abs(np.log(levels))
+    column = np.array([int(np.sum((side == side[i]) & (distance < distance[i]))) for i in range(len(levels))])
+    p = cells.stopped[:, side, 0, column] / n_paths
+    return {
+        "p_hit": p,
+        "p_hit_se": proportion_se(p, n_paths),
+        "alive_time": cells.time.mean(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
+        "alive_time_se": cells.time.standard_error(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
+    }
 
 
 def _covered(sums: CellSums, fund: float) -> Moments:
@@ -105,14 +142,14 @@ def label(ds: xr.Dataset, n_paths: int) -> xr.Dataset:
             ds[name].attrs.setdefault("long_name", long_name)
         if units:
             ds[name].attrs.setdefault("units", units)
-    for name, (units, long_name) in _ESTIMATES.items():
-        if name in ds:
-            ds[name].attrs = {"units": units, "long_name": long_name, "estimator": "mean", "n_paths": n_paths}
-            ds[_se_name(name)].attrs = {
-                "units": units,
-                "long_name": f"standard error of {name}",
-                "n_paths": n_paths,
-            }
+    for name, (units, long_name) in {**ESTIMATES, **PASSAGE_ESTIMATES}.items():
+        if name not in ds:
+            continue
+        estimator = "proportion" if name.startswith("p_") else "mean"
+        ds[name].attrs = {"units": units, "long_name": long_name, "estimator": estimator, "n_paths": n_paths}
+        ds[se_name(name)].attrs = {"units": units, "long_name": f"standard error of {name}", "n_paths": n_paths}
+        if group_name(name) in ds:
+            ds[group_name(name)].attrs = {"units": units, "long_name": f"{name} of each group of paths"}
     return ds
 
 
@@ -122,7 +159,7 @@ def sweep_dataset(
     axes: Mapping[str, Any],
     given: set[str],
     currency: tuple[str, str],
-    n_paths: int,
+    group_paths: np.ndarray,
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """Assemble the result of a sweep.
@@ -130,7 +167,7 @@ def sweep_dataset(
     Parameters
     ----------
     estimates : mapping
-        Arrays of shape (model, venue, notional, horizon, side, leverage, stop).
+        Arrays of shape (model, venue, notional, horizon, side, leverage, stop[, group]).
     prices : mapping
         Arrays of shape (venue, notional, side, leverage).
     axes : mapping
@@ -138,20 +175,23 @@ def sweep_dataset(
     given : set of str
         Those of model, venue, notional, horizon that the user gave as a list; the others lose their dimension.
     currency : (quote, settlement)
-    n_paths : int
+    group_paths : ndarray of int, shape (group,)
+        Paths of every group.
     attrs : mapping
     """
-    full = (*SWEEP_AXES, *_CELL)
+    full = (*SWEEP_AXES, *_CELL, "group")
     coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
     coords["horizon"] = np.asarray(coords["horizon"], dtype="timedelta64[ns]")
     ds = xr.Dataset(
         {
-            **{name: (full, values) for name, values in estimates.items()},
+            **{name: (full[: values.ndim], values) for name, values in estimates.items()},
             **{name: (("venue", "notional", "side", "leverage"), values) for name, values in prices.items()},
         },
         coords=coords,
     )
-    label(ds, n_paths)
+    if "group" in ds.dims:
+        ds["group_paths"] = ("group", group_paths, {"units": "1", "long_name": "paths of each group"})
+    label(ds, int(group_paths.sum()))
     quote, settlement = currency
     ds["notional"].attrs["units"] = quote
     for name, units, long_name in (
@@ -226,12 +266,6 @@ def passage_dataset(
         coords={"horizon": np.asarray(horizons, dtype="timedelta64[ns]"), "level": levels},
     )
     label(ds, n_paths)
-    for name, units, long_name in (
-        ("p_hit", "1", "probability that the price reaches the level by the horizon"),
-        ("alive_time", "d", "expected time until the level is reached, the horizon at the latest"),
-    ):
-        ds[name].attrs = {"units": units, "long_name": long_name, "estimator": "mean", "n_paths": n_paths}
-        ds[_se_name(name)].attrs = {"units": units, "long_name": f"standard error of {name}", "n_paths": n_paths}
     if not has_horizon_axis:
         ds = ds.squeeze("horizon")
     ds.attrs = dict(attrs)

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
-SIMULATION = RULES | {"_core", "stats", "engine", "results", "arguments", "cells", "sweep", "compare"}
+SIMULATION = RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells", "sweep", "compare"}
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
 PARTS = {  # part of the package: the other parts that it may import
     "errors": set(),
@@ -34,9 +34,10 @@ PARTS = {  # part of the package: the other parts that it may import
     "reference": RULES | {"engine"},
     "results": RULES | {"_core", "stats", "engine"},
     "arguments": RULES | {"engine"},
-    "cells": RULES | {"engine", "results", "arguments"},
-    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "cells"},
-    "compare": RULES | {"engine", "results", "arguments", "cells"},
+    "stopping": RULES | {"engine", "stats"},
+    "cells": RULES | {"engine", "results", "arguments", "stopping"},
+    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells"},
+    "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},
