@@ -14,6 +14,7 @@ from liqsim.errors import (
     ParameterError,
     VenueDataError,
 )
+from liqsim.intervals import confidence_interval, difference, jackknife
 from liqsim.models import GBM, Kou, Merton, OUPremium
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.sweep import first_passage, sweep
@@ -56,9 +57,12 @@ __all__ = [
     "bankruptcy_price",
     "calibrate",
     "compare_venues",
+    "confidence_interval",
+    "difference",
     "fetch_tiers",
     "first_passage",
     "initial_margin",
+    "jackknife",
     "liquidation_price",
     "list_venues",
     "load_venue",

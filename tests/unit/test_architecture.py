@@ -38,6 +38,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "cells": RULES | {"engine", "results", "arguments", "stopping"},
     "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells"},
     "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
+    "intervals": {"errors", "stats", "results"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},
@@ -47,7 +48,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "cli": SIMULATION | FITS | {"analytic", "plot", "report", "demo"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_XARRAY = {"results", "sweep", "compare", "plot", "report", "demo", "cli"}
+MAY_IMPORT_XARRAY = {"results", "intervals", "sweep", "compare", "plot", "report", "demo", "cli"}
 LONGEST_FILE = 600
 
 
