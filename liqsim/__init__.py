@@ -15,6 +15,7 @@ from liqsim.errors import (
     VenueDataError,
 )
 from liqsim.intervals import confidence_interval, difference, jackknife
+from liqsim.inverse import max_leverage, min_stop, position_size
 from liqsim.models import GBM, Kou, Merton, OUPremium
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.sweep import first_passage, sweep
@@ -66,7 +67,10 @@ __all__ = [
     "liquidation_price",
     "list_venues",
     "load_venue",
+    "max_leverage",
+    "min_stop",
     "plot",
+    "position_size",
     "presets",
     "read_tiers",
     "report",

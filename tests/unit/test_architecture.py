@@ -38,6 +38,8 @@ PARTS = {  # part of the package: the other parts that it may import
     "cells": RULES | {"engine", "results", "arguments", "stopping"},
     "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells"},
     "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
+    "order_statistics": {"stats"},
+    "inverse": SIMULATION - {"_core", "results", "compare"} | {"order_statistics"},
     "intervals": {"errors", "stats", "results"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
@@ -48,7 +50,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "cli": SIMULATION | FITS | {"analytic", "plot", "report", "demo"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_XARRAY = {"results", "intervals", "sweep", "compare", "plot", "report", "demo", "cli"}
+MAY_IMPORT_XARRAY = {"results", "intervals", "inverse", "sweep", "compare", "plot", "report", "demo", "cli"}
 LONGEST_FILE = 600
 
 
