@@ -18,6 +18,7 @@ from liqsim.intervals import confidence_interval, difference, jackknife
 from liqsim.inverse import max_leverage, min_stop, position_size
 from liqsim.models import GBM, Kou, Merton, OUPremium
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
+from liqsim.sensitivity import sensitivities
 from liqsim.sweep import first_passage, sweep
 from liqsim.venues import (
     BasisCarry,
@@ -74,6 +75,7 @@ __all__ = [
     "presets",
     "read_tiers",
     "report",
+    "sensitivities",
     "sweep",
     "venue_from_ccxt",
     "write_venue",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "passage_estimates",
     "provenance",
     "se_name",
+    "sensitivity_dataset",
     "sweep_dataset",
     "sweep_estimates",
 ]
@@ -68,6 +69,7 @@ _COORDS: dict[str, tuple[str, str]] = {
     "notional": ("", "entry notional"),
     "horizon": ("", "horizon"),
     "level": ("fraction of start price", "price ratio to the start"),
+    "parameter": ("", "what is differentiated by"),
 }
 
 
@@ -250,6 +252,34 @@ def comparison_dataset(
     )
     ds = ds.assign({name: ("venue", texts, {"long_name": _WORDS[name]}) for name, texts in words.items()})
     return ds.squeeze([name for name in _CELL if name not in given])
+
+
+def sensitivity_dataset(
+    derivatives: Mapping[str, np.ndarray],
+    axes: Mapping[str, Any],
+    units: Sequence[str],
+    steps: Sequence[float],
+    has_horizon_axis: bool,
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """Assemble derivatives, of shape (parameter, horizon, side, leverage, stop), and their standard errors."""
+    dims = ("parameter", "horizon", *_CELL)
+    coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
+    coords["horizon"] = np.asarray(coords["horizon"], dtype="timedelta64[ns]")
+    coords["parameter_unit"] = ("parameter", list(units), {"long_name": "unit of a change of the parameter"})
+    ds = xr.Dataset({name: (dims, values) for name, values in derivatives.items()}, coords=coords)
+    label(ds, int(attrs["n_paths"]))
+    for name in derivatives:
+        if name in ESTIMATES:
+            unit, long_name = ESTIMATES[name]
+            ds[name].attrs |= {"estimator": "central difference", "long_name": f"derivative of the {long_name}"}
+            for variable in (name, se_name(name)):
+                ds[variable].attrs["units"] = f"{unit} per unit of the parameter"
+    ds["step"] = ("parameter", list(steps), {"long_name": "step of the central difference"})
+    if not has_horizon_axis:
+        ds = ds.squeeze("horizon")
+    ds.attrs = dict(attrs)
+    return ds
 
 
 def passage_dataset(

@@ -40,6 +40,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
     "order_statistics": {"stats"},
     "inverse": SIMULATION - {"_core", "results", "compare"} | {"order_statistics"},
+    "sensitivity": RULES | {"engine", "stats", "results", "arguments", "cells"},
     "intervals": {"errors", "stats", "results"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
@@ -50,7 +51,18 @@ PARTS = {  # part of the package: the other parts that it may import
     "cli": SIMULATION | FITS | {"analytic", "plot", "report", "demo"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_XARRAY = {"results", "intervals", "inverse", "sweep", "compare", "plot", "report", "demo", "cli"}
+MAY_IMPORT_XARRAY = {
+    "results",
+    "intervals",
+    "inverse",
+    "sensitivity",
+    "sweep",
+    "compare",
+    "plot",
+    "report",
+    "demo",
+    "cli",
+}
 LONGEST_FILE = 600
 
 
