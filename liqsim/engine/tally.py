@@ -43,6 +43,12 @@ class Totals:
         self.low += other.low
         self.high += other.high
 
+    def __add__(self, other: Totals) -> Totals:
+        both = Totals(self.low.shape)
+        both.merge(self)
+        both.merge(other)
+        return both
+
     def prefix(self, outcome: int, axes: tuple[int, ...]) -> np.ndarray:
         """Sums of one outcome over all corners that reach a cell, as floats rounded once."""
         low, high = self.low[:, :, outcome], self.high[:, :, outcome]
@@ -88,6 +94,9 @@ class Sums:
         """Add the sums of another worker."""
         self.whole.merge(other.whole)
         self.carried.merge(other.carried)
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(self.whole + other.whole, self.carried + other.carried)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
-SIMULATION = RULES | {"_core", "stats", "engine", "results", "arguments", "cells", "sweep", "compare"}
+SIMULATION = RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells", "sweep", "compare"}
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
 PARTS = {  # part of the package: the other parts that it may import
     "errors": set(),
@@ -34,9 +34,14 @@ PARTS = {  # part of the package: the other parts that it may import
     "reference": RULES | {"engine"},
     "results": RULES | {"_core", "stats", "engine"},
     "arguments": RULES | {"engine"},
-    "cells": RULES | {"engine", "results", "arguments"},
-    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "cells"},
-    "compare": RULES | {"engine", "results", "arguments", "cells"},
+    "stopping": RULES | {"engine", "stats"},
+    "cells": RULES | {"engine", "results", "arguments", "stopping"},
+    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells"},
+    "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
+    "order_statistics": {"stats"},
+    "inverse": SIMULATION - {"_core", "results", "compare"} | {"order_statistics"},
+    "sensitivity": RULES | {"engine", "stats", "results", "arguments", "cells"},
+    "intervals": {"errors", "stats", "results"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},
@@ -46,7 +51,18 @@ PARTS = {  # part of the package: the other parts that it may import
     "cli": SIMULATION | FITS | {"analytic", "plot", "report", "demo"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_XARRAY = {"results", "sweep", "compare", "plot", "report", "demo", "cli"}
+MAY_IMPORT_XARRAY = {
+    "results",
+    "intervals",
+    "inverse",
+    "sensitivity",
+    "sweep",
+    "compare",
+    "plot",
+    "report",
+    "demo",
+    "cli",
+}
 LONGEST_FILE = 600
 
 
