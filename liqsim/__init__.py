@@ -12,6 +12,8 @@ from liqsim.errors import (
     LiqsimError,
     MarginRuleError,
     ParameterError,
+    StoreError,
+    Unfinished,
     VenueDataError,
 )
 from liqsim.intervals import confidence_interval, difference, jackknife
@@ -52,6 +54,8 @@ __all__ = [
     "ParameterError",
     "PremiumFunding",
     "Rollover",
+    "StoreError",
+    "Unfinished",
     "Venue",
     "VenueDataError",
     "__version__",
@@ -76,6 +80,7 @@ __all__ = [
     "read_tiers",
     "report",
     "sensitivities",
+    "study",
     "sweep",
     "venue_from_ccxt",
     "write_venue",
@@ -83,6 +88,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("plot", "report"):  # they bring matplotlib and jinja2, which a batch run does not need
+    if name in ("plot", "report", "study"):  # they bring matplotlib, jinja2 and zarr, which not every run needs
         return importlib.import_module(f"liqsim.{name}")
     raise AttributeError(f"module 'liqsim' has no attribute {name!r}")

@@ -17,7 +17,7 @@ from liqsim.arguments import Settings
 from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass
 from liqsim.engine.run import run_groups
 from liqsim.engine.tally import Sums, cell_sums
-from liqsim.engine.timeline import Clock, build_timelines, venue_clock
+from liqsim.engine.timeline import Clock, Timeline, build_timelines, venue_clock
 from liqsim.models import PriceModel
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.results import group_name, sweep_estimates
@@ -31,6 +31,8 @@ __all__ = [
     "Cell",
     "CellRun",
     "book",
+    "cell_estimates",
+    "cell_pass",
     "cell_passes",
     "clock_of",
     "currencies",
@@ -44,6 +46,8 @@ __all__ = [
 ]
 
 ASSUMED_NOTE = " is assumed, no source states it."
+
+_LINE_SECONDS = 10.0  # between lines of progress in a log file
 
 ENTRY_PRICES = ("liquidation_price", "bankruptcy_price", "initial_margin")
 
@@ -87,21 +91,23 @@ def cell_passes(cell: Cell, settings: Settings, shared: np.ndarray | None = None
         If a rule needs a value that no source states.
     """
     timelines = build_timelines(settings.horizons, clock_of(cell.venue, settings), settings.looks, shared)
-    return [
-        sweep_pass(
-            cell.model,
-            cell.venue,
-            settings.premium,
-            cell.grid,
-            cell.notional,
-            settings.price,
-            timeline,
-            settings.key,
-            liquidation_first=settings.gap_rule == "liquidation",
-            top_up=settings.top_up,
-        )
-        for timeline in timelines
-    ]
+    return [cell_pass(cell, settings, timeline) for timeline in timelines]
+
+
+def cell_pass(cell: Cell, settings: Settings, timeline: Timeline) -> Pass:
+    """One of the runs of :func:`cell_passes`."""
+    return sweep_pass(
+        cell.model,
+        cell.venue,
+        settings.premium,
+        cell.grid,
+        cell.notional,
+        settings.price,
+        timeline,
+        settings.key,
+        liquidation_first=settings.gap_rule == "liquidation",
+        top_up=settings.top_up,
+    )
 
 
 @dataclass(frozen=True)
@@ -207,18 +213,11 @@ def run_cells(
     """
 
     def estimates(sums: Iterable[Sums], n_paths: int) -> list[dict[str, np.ndarray]]:
-        found, left = [], iter(sums)
-        for group, grid in zip(passes, grids, strict=True):
-            shape = (len(settings.horizons), len(grid.sides), len(grid.leverage), len(grid.stop))
-            sides = [SIDES.index(name) for name in grid.sides]
-            rows, columns = grid.rows, grid.columns
-            cell: dict[str, np.ndarray] = {}
-            for task in group:
-                for name, values in sweep_estimates(task, cell_sums(task, next(left)), n_paths).items():
-                    out = cell.setdefault(name, np.empty(shape))
-                    out[list(task.horizons)] = values[:, sides][:, :, rows][:, :, :, columns]
-            found.append(cell)
-        return found
+        left = iter(sums)
+        return [
+            cell_estimates([(task, next(left), n_paths) for task in group], grid, len(settings.horizons))
+            for group, grid in zip(passes, grids, strict=True)
+        ]
 
     def look(booked: Booked) -> bool:
         assert is_enough is not None
@@ -237,6 +236,36 @@ def run_cells(
             names = [name for name in cell if not name.endswith("_se")]
             cell |= {group_name(name): np.stack([part[k][name] for part in parts], axis=-1) for name in names}
     return CellRun(found, booked)
+
+
+def cell_estimates(
+    group: Iterable[tuple[Pass, Sums | None, int]], grid: Grid, n_horizons: int
+) -> dict[str, np.ndarray]:
+    """Estimates and standard errors of one cell by name.
+
+    Parameters
+    ----------
+    group : iterable of (Pass, Sums or None, int)
+        The passes of the cell, what each has booked and over how many paths; None where nothing has been run.
+    grid : Grid
+    n_horizons : int
+
+    Returns
+    -------
+    dict of str to ndarray, shape (horizon, side, leverage, stop)
+        In the user's order; not-a-number where nothing has been run.
+    """
+    shape = (n_horizons, len(grid.sides), len(grid.leverage), len(grid.stop))
+    sides = [SIDES.index(name) for name in grid.sides]
+    rows, columns = grid.rows, grid.columns
+    found: dict[str, np.ndarray] = {}
+    for task, sums, n_paths in group:
+        if sums is None:
+            continue
+        for name, values in sweep_estimates(task, cell_sums(task, sums), n_paths).items():
+            out = found.setdefault(name, np.full(shape, np.nan))
+            out[list(task.horizons)] = values[:, sides][:, :, rows][:, :, :, columns]
+    return found
 
 
 def entry_prices(cell: Cell, settings: Settings) -> dict[str, np.ndarray]:
@@ -321,20 +350,63 @@ def _assumed(venue: Venue, name: str) -> str:
 
 
 @contextmanager
-def progress_bar(show: bool, total: int) -> Iterator[Callable[[int], Any]]:
-    """A bar with the time left, or nothing."""
+def progress_bar(show: bool, total: int, done: int = 0) -> Iterator[Callable[[int], Any]]:
+    """Report paths as they are done: a bar where someone looks on, a plain line now and then elsewhere, or nothing.
+
+    Parameters
+    ----------
+    show : bool
+    total, done : int
+        Paths in all, and those done before.
+    """
     if not show:
         yield lambda count: None
-        return
-    from tqdm.auto import tqdm
+    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+        from tqdm.auto import tqdm
 
-    is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-    with tqdm(
-        total=total,
-        unit="path",
-        unit_scale=True,
-        desc="simulating",
-        smoothing=0.1,
-        mininterval=0.1 if is_watched else 5.0,
-    ) as bar:
-        yield bar.update
+        with tqdm(total=total, initial=done, unit="path", unit_scale=True, desc="simulating", smoothing=0.1) as bar:
+            yield bar.update
+    else:
+        lines = _Lines(total, done)
+        yield lines.update
+        lines.write()
+
+
+class _Lines:
+    """Progress for a log file: how much, how fast, how long still."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done, self.before = total, done, done
+        self.begun = time.perf_counter()
+        self.due = self.begun + _LINE_SECONDS
+        self.shown = -1
+
+    def update(self, count: int) -> None:
+        self.done += count
+        if time.perf_counter() >= self.due:
+            self.write()
+
+    def write(self) -> None:
+        if self.done == self.shown:
+            return
+        self.shown = self.done
+        now = time.perf_counter()
+        self.due = now + _LINE_SECONDS
+        rate = (self.done - self.before) / max(now - self.begun, 1e-9)
+        left = "" if self.done >= self.total or rate == 0 else f", {_span((self.total - self.done) / rate)} left"
+        share = 100.0 * self.done / self.total
+        print(
+            f"simulating: {share:.0f}% of {self.total:.4g} paths, {rate:.3g} paths/s, {_span(now - self.begun)}{left}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _span(seconds: float) -> str:
+    """A length of time, such as ``4 min 10 s``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -25,3 +25,11 @@ class CalibrationError(ParameterError):
 
 class KernelUnavailable(LiqsimError, RuntimeError):
     """The compiled kernel asked for is not built here or not supported by this processor."""
+
+
+class StoreError(ParameterError):
+    """A store of results cannot be read, written or continued as asked."""
+
+
+class Unfinished(LiqsimError, RuntimeError):
+    """Work has stopped before its end; the message says what is saved and how to go on."""

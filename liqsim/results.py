@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from liqsim._core import selected_level
-from liqsim._version import __version__
+from liqsim._version import __version__, git_version
 from liqsim.engine.plan import Pass
 from liqsim.engine.tally import CellSums, Moments, Sums, cell_sums
 from liqsim.stats import proportion_se
@@ -22,6 +23,8 @@ __all__ = [
     "PASSAGE_ESTIMATES",
     "SWEEP_AXES",
     "comparison_dataset",
+    "digests",
+    "fingerprint",
     "group_name",
     "passage_dataset",
     "passage_estimates",
@@ -221,7 +224,7 @@ def sweep_dataset(
         units = quote if name == "notional" else units
         about = {key: text for key, text in (("long_name", long_name), ("units", units)) if text}
         named[name] = xr.Variable((), np.asarray(values)[0], about) if name in dropped else (name, values, about)
-    return xr.Dataset(variables, named, dict(attrs))
+    return stamped(xr.Dataset(variables, named, dict(attrs)))
 
 
 _WORDS: dict[str, str] = {
@@ -265,7 +268,7 @@ def comparison_dataset(
         ),
     )
     ds = ds.assign({name: ("venue", texts, {"long_name": _WORDS[name]}) for name, texts in words.items()})
-    return ds.squeeze([name for name in _CELL if name not in given])
+    return stamped(ds.squeeze([name for name in _CELL if name not in given]))
 
 
 def sensitivity_dataset(
@@ -313,10 +316,42 @@ def passage_dataset(
     if not has_horizon_axis:
         ds = ds.squeeze("horizon")
     ds.attrs = dict(attrs)
+    return stamped(ds)
+
+
+def digests(ds: xr.Dataset) -> dict[str, str]:
+    """SHA-256 of every variable's values by name: little-endian, in C order; texts as JSON."""
+    found = {}
+    for name in sorted(map(str, ds.variables)):
+        values = ds.variables[name].values
+        if values.dtype.kind in "OUT":
+            data = json.dumps([str(v) for v in values.reshape(-1)]).encode()
+        else:
+            data = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"))).tobytes()
+        found[name] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+def fingerprint(ds: xr.Dataset) -> str:
+    """SHA-256 of all numbers of a result and their labels: two results with the same are equal to the bit."""
+    return hashlib.sha256(json.dumps(digests(ds)).encode()).hexdigest()
+
+
+def stamped(ds: xr.Dataset) -> xr.Dataset:
+    """Put the fingerprint of the numbers into the provenance."""
+    record = json.loads(ds.attrs["provenance"])
+    ds.attrs["provenance"] = json.dumps(record | {"fingerprint": fingerprint(ds)})
     return ds
 
 
-def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, seconds: float) -> dict[str, Any]:
+def provenance(
+    kind: str,
+    inputs: Mapping[str, Any],
+    seed: Any,
+    n_paths: int,
+    seconds: float,
+    study: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Attributes that say where a result comes from and repeat it.
 
     Parameters
@@ -329,6 +364,8 @@ def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, se
     n_paths : int
     seconds : float
         Wall time of the simulation.
+    study : mapping, optional
+        The study that made the result, resolved, from which it can be run again.
     """
     if isinstance(seed, np.random.SeedSequence):
         entropy = seed.entropy
@@ -338,9 +375,10 @@ def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, se
         seed = int(seed)
     level = selected_level()
     record = {
-        "schema": 1,
+        "schema": 2,
         "function": kind,
         "version": __version__,
+        "git": git_version(),
         "inputs": inputs,
         "seed": seed,
         "n_paths": n_paths,
@@ -351,6 +389,8 @@ def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, se
         "numpy": np.__version__,
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
+    if study is not None:
+        record["study"] = study
     return {
         "Conventions": "liqsim-1",
         "title": f"liqsim {kind}",

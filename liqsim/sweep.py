@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,43 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from liqsim.arguments import (
-    read_grid,
-    read_horizons,
-    read_looks,
-    read_named,
-    read_numbers,
-    read_paths,
-    read_settings,
-    read_venues,
-)
-from liqsim.cells import (
-    Booked,
-    Cell,
-    book,
-    cell_passes,
-    currencies,
-    entry_prices,
-    grid_axes,
-    notes_of,
-    run_cells,
-    run_inputs,
-)
+from liqsim.arguments import read_horizons, read_looks, read_numbers, read_paths
+from liqsim.cells import Booked, book, grid_axes, run_cells
 from liqsim.durations import Duration
 from liqsim.engine.plan import passage_pass, seed_key
 from liqsim.engine.run import check_threads
 from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
-from liqsim.results import (
-    ESTIMATES,
-    PASSAGE_ESTIMATES,
-    SWEEP_AXES,
-    passage_dataset,
-    passage_estimates,
-    provenance,
-    sweep_dataset,
-)
+from liqsim.planning import plan_sweep
+from liqsim.results import ESTIMATES, PASSAGE_ESTIMATES, passage_dataset, passage_estimates, provenance
 from liqsim.stopping import MOST_PATHS, USUAL_PATHS, Target, horizon_labels, read_groups, read_target
 from liqsim.venues import Venue
 
@@ -177,48 +149,27 @@ def sweep(
     >>> dict(ds.sizes)
     {'side': 2, 'leverage': 2, 'stop': 2}
     """
-    models, has_models = read_named("model", model, PriceModel, lambda m: m.name)
-    venues, has_venues = read_venues("venue", venue)
-    notionals = read_numbers("notional", notional, "(quote currency)", 1e-9, 1e15)
-    grid = read_grid(leverage, stop, side)
-    horizons, has_horizons = read_horizons(horizon)
-    settings = read_settings(
-        horizons, premium=premium, price=price, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
+    plan = plan_sweep(
+        model, venue, leverage=leverage, stop=stop, side=side, notional=notional, price=price, horizon=horizon,
+        premium=premium, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
         n_paths=_most_paths(n_paths, rel_error, abs_error), seed=seed, threads=threads,
     )  # fmt: skip
+    settings, cells = plan.settings, plan.cells
     n_groups = read_groups(groups, settings.n_paths)
-    labels = {"model": list(models), "venue": list(venues), "notional": notionals.tolist()}
-    labels |= {"horizon": horizon_labels(horizons), "side": list(grid.sides)}
-    labels |= {"leverage": grid.leverage.tolist(), "stop": grid.stop.tolist()}
+    labels = {"model": list(plan.models), "venue": list(plan.venues), "notional": plan.notionals.tolist()}
+    labels |= {"horizon": horizon_labels(settings.horizons)}
+    labels |= {name: np.asarray(values).tolist() for name, values in grid_axes(plan.grid).items()}
     target = read_target(rel_error, abs_error, error_at, "p_liquidation", list(ESTIMATES), labels)
-    cells = [Cell(*cell, grid) for cell in itertools.product(models.values(), venues.values(), notionals.tolist())]
-    passes = [cell_passes(cell, settings) for cell in cells]
-    prices = [entry_prices(cell, settings) for cell in cells[: len(venues) * len(notionals)]]
-    outer = (len(models), len(venues), len(notionals))
-
-    def joined(found: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        return {name: np.stack([cell[name] for cell in found]).reshape(outer + x.shape) for name, x in found[0].items()}
-
+    passes = [[plan.make(cell, timeline) for timeline in plan.timelines(cell.venue)] for cell in cells]
     run = run_cells(
-        passes, [grid] * len(cells), settings, progress, n_groups,
-        None if target is None else lambda found, n: target.is_met(joined(found), n),
+        passes, [plan.grid] * len(cells), settings, progress, n_groups,
+        None if target is None else lambda found, n: target.is_met(plan.estimates(found), n),
     )  # fmt: skip
-    estimates, booked = joined(run.found), run.booked
-    has_axes = (has_models, has_venues, np.ndim(notional) > 0, has_horizons)
-    given = [name for name, many in zip(SWEEP_AXES, has_axes, strict=True) if many]
-    inputs = run_inputs(models, venues, notionals, grid, settings) | {"axes": given}
-    inputs |= {"groups": n_groups} if n_groups else {}
+    estimates, booked = plan.estimates(run.found), run.booked
+    inputs = plan.inputs() | ({"groups": n_groups} if n_groups else {})
     reached = _reached(target, estimates, booked.n_paths, settings.n_paths)
     attrs = provenance("sweep", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
-    return sweep_dataset(
-        estimates,
-        {name: np.stack([p[name] for p in prices]).reshape(outer[1:] + prices[0][name].shape) for name in prices[0]},
-        {"model": list(models), "venue": list(venues), "notional": notionals, "horizon": horizons, **grid_axes(grid)},
-        set(given),
-        currencies(venues),
-        booked.group_paths,
-        attrs | {"notes": "\n".join(filter(None, [notes_of(venues), reached.note]))},
-    )
+    return plan.dataset(estimates, booked.group_paths, attrs, reached.note)
 
 
 def first_passage(

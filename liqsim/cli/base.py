@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from liqsim.errors import CalibrationError, LiqsimError, VenueDataError
+from liqsim.errors import CalibrationError, LiqsimError, StoreError, Unfinished, VenueDataError
 
-__all__ = ["DATA", "INTERRUPTED", "USAGE", "Commands", "echo_json", "text_table"]
+__all__ = ["DATA", "PARTIAL", "USAGE", "Commands", "echo_json", "text_table"]
 
-USAGE, DATA, INTERRUPTED = 2, 3, 4
+USAGE, DATA, PARTIAL = 2, 3, 4
 
 
 class Commands(click.Group):
@@ -22,9 +22,14 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            _fail(ctx, "interrupted; files already finished are whole, nothing else was written", INTERRUPTED)
-        except (CalibrationError, VenueDataError) as error:
+        except KeyboardInterrupt as error:
+            notes = getattr(
+                error, "__notes__", ["interrupted; files already finished are whole, nothing else was written"]
+            )
+            _fail(ctx, notes[-1], PARTIAL)
+        except Unfinished as error:
+            _fail(ctx, str(error), PARTIAL)
+        except (CalibrationError, StoreError, VenueDataError) as error:
             _fail(ctx, str(error), DATA)
         except LiqsimError as error:
             _fail(ctx, str(error), USAGE)

@@ -1,4 +1,4 @@
-"""``liqsim demo``, ``liqsim sweep`` and ``liqsim report``: the commands that simulate and write."""
+"""``liqsim demo`` and ``liqsim report``, and the tables that a run prints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from liqsim import presets
 from liqsim.calibrate import FitResult, ReturnCounts
 from liqsim.cli.base import text_table
 from liqsim.cli.compare import comparison_text
-from liqsim.cli.config import EXAMPLE, read_config, sweep_arguments
 from liqsim.cli.market import counts_text, fits_text
 from liqsim.plot._data import inputs, plus_minus, stop_text
 from liqsim.plot.captions import caption, quote_text
@@ -22,13 +21,11 @@ from liqsim.report import (
     load_result,
     record_of,
     risk_table,
-    save_result,
     write_report,
 )
 from liqsim.report.tables import probability, some
-from liqsim.sweep import sweep as simulate
 
-__all__ = ["demo", "report", "sweep"]
+__all__ = ["demo", "limits_text", "report", "risk_text"]
 
 _LIMITS = (0.01, 0.05, 0.10)
 
@@ -173,44 +170,6 @@ def risk_text(ds: xr.Dataset) -> str:
         text.append(line)
     text.append("+- is one standard error; bp of entry notional; funding > 0 is paid; P&L is after funding and fees")
     return "\n".join(text)
-
-
-@click.command(
-    short_help="Simulate the grid described in a TOML file.",
-    epilog="\b\nA configuration:\n" + "\n".join(f"  {line}" for line in EXAMPLE.splitlines()),
-)
-@click.argument("config", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("result.nc"),
-    show_default=True,
-    help="netCDF4 file to write.",
-)
-@click.option("--paths", type=int, help="Paths, instead of those of CONFIG.")
-@click.option("--seed", type=int, help="Seed, instead of that of CONFIG.")
-@click.option("--threads", type=int, help="Threads; all processors unless given.")
-@click.option("--progress/--no-progress", default=True, show_default=True, help="Show a bar with the time left.")
-def sweep(config: Path, out: Path, paths: int | None, seed: int | None, threads: int | None, progress: bool) -> None:
-    """Simulate the grid described in the TOML file CONFIG and write it to a netCDF4 file.
-
-    The keys are the arguments of liqsim.sweep. Several models are written as [[model]] sections, each with a label.
-
-    \b
-    Examples:
-      liqsim sweep my-grid.toml
-      liqsim sweep my-grid.toml --out out/my-grid.nc --paths 100000 && liqsim report out/my-grid.nc
-    """
-    arguments = sweep_arguments(read_config(config), config.parent)
-    for name, value in (("n_paths", paths), ("seed", seed), ("threads", threads)):
-        if value is not None:
-            arguments[name] = value
-    ds = simulate(**arguments, progress=progress)
-    save_result(ds, out)
-    click.echo(caption(ds))
-    click.echo("\n" + limits_text(ds))
-    click.echo("\n" + risk_text(ds))
-    click.echo(f"\nWritten: {out}   (a report of it: liqsim report {out})")
 
 
 @click.command(short_help="Write a result as one HTML file.")

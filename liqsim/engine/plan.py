@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -104,6 +107,14 @@ class Pass:
     def kernel(self) -> Any:
         """The compiled kernel of this pass, at the selected instruction-set level."""
         return kernel_module().Kernel(self.law, self.rules, self.arrays)
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the numbers: passes with the same key book the same sums."""
+        made = hashlib.sha256(json.dumps([self.law, self.rules, self.horizons], sort_keys=True, default=str).encode())
+        for name in sorted(self.arrays):
+            made.update(name.encode() + self.arrays[name].tobytes())
+        return made.hexdigest()
 
     @property
     def margin(self) -> np.ndarray:

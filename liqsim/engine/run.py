@@ -1,31 +1,24 @@
-"""Batches of paths on threads.
-
-A batch is a range of path numbers added to an integer tally with the GIL released. Integer sums do not depend on the
-order of batches, so threads simply take the next range. Between batches progress is reported and Ctrl-C is honoured.
-Sums may be kept apart for groups of paths, which are ranges of path numbers and know nothing of batches.
-"""
+"""Passes on the threads of this process."""
 
 from __future__ import annotations
 
 import bisect
+import itertools
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
 from liqsim.engine.plan import Pass
-from liqsim.engine.tally import Sums, Totals
+from liqsim.engine.tally import Sums
+from liqsim.engine.tasks import SMALLEST_TASK, Bench, Job, run_jobs
 from liqsim.errors import ParameterError
 
-__all__ = ["available_threads", "check_threads", "run_groups", "run_passes"]
-
-_SMALLEST_BATCH = 1024
-_LARGEST_BATCH = 65536  # what one int64 tally can hold
-_BATCH_SECONDS = 0.05
+__all__ = ["Threads", "available_threads", "check_threads", "run_groups", "run_passes"]
 
 
 def available_threads() -> int:
@@ -46,72 +39,38 @@ def check_threads(threads: int | None) -> int:
     return int(threads)
 
 
-class _Work:
-    """Ranges of paths of one pass, handed out in sizes that take about the same time, and the sums of its groups."""
+class Threads:
+    """Plain threads: the kernel releases the GIL.
 
-    def __init__(self, edges: Sequence[int], n_threads: int) -> None:
-        self.edges = edges
-        self.next = edges[0]
-        self.share = 4 * n_threads
-        self.batch = _SMALLEST_BATCH
-        self.sums: list[Sums | None] = [None] * (len(edges) - 1)
-        self.lock = threading.Lock()
+    Parameters
+    ----------
+    n : int
+        Number of threads.
+    """
 
-    def take(self) -> tuple[int, int, int]:
-        """A group, the first path and the number of paths."""
-        with self.lock:
-            first, left = self.next, self.edges[-1] - self.next
-            group = bisect.bisect_right(self.edges, first) - 1
-            in_group = self.edges[group + 1] - first if left else 0
-            count = min(in_group, max(min(self.batch, left // self.share), _SMALLEST_BATCH))
-            self.next += count
-            return group, first, count
+    seconds = 0.25
 
-    def add(self, group: int, sums: Sums) -> None:
-        with self.lock:
-            known = self.sums[group]
-            if known is None:
-                self.sums[group] = sums
-            else:
-                known.merge(sums)
+    def __init__(self, n: int) -> None:
+        self.slots = n
+        self._stop = np.zeros(1, dtype=np.int32)
+        self._own = threading.local()
+        self._pool = ThreadPoolExecutor(n, thread_name_prefix="liqsim")
 
-    def timed(self, count: int, seconds: float) -> None:
-        with self.lock:
-            ideal = count * _BATCH_SECONDS / max(seconds, 1e-6)
-            self.batch = int(min(max(ideal, _SMALLEST_BATCH), _LARGEST_BATCH))
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop[0] = 1
+        self._pool.shutdown(cancel_futures=True)
 
-def _no_sums(kernel: Any) -> Sums:
-    return Sums(Totals(kernel.tally_shape()), Totals(kernel.carried_shape()))
+    def submit(self, number: int, task: Pass, first: int, count: int) -> Future[tuple[Sums, float]]:
+        """Run paths ``first .. first + count - 1``."""
+        return self._pool.submit(self._run, number, task, first, count)
 
-
-def _worker(task: Pass, work: _Work, stop: np.ndarray, report: Callable[[int], Any]) -> None:
-    kernel = task.kernel()
-    tally = np.zeros(kernel.tally_shape(), dtype=np.int64)
-    carried = np.zeros(kernel.carried_shape(), dtype=np.int64)
-    sums, at = _no_sums(kernel), 0
-    while not stop[0]:
-        group, first, count = work.take()
-        if count == 0:
-            break
-        if group != at:
-            work.add(at, sums)
-            sums, at = _no_sums(kernel), group
-        begun = time.perf_counter()
-        fits = kernel.run(first, count, tally, carried, stop)
-        work.timed(count, time.perf_counter() - begun)
-        if not fits:
-            stop[0] = 1
-            raise ParameterError(
-                f"a path among {first}..{first + count - 1} gained or paid more than 16384 times the entry notional, "
-                "beyond what the sums can hold; lower the volatility, the jump sizes or the horizon"
-            )
-        sums.whole.add(tally)
-        sums.carried.add(carried)
-        tally[...] = 0
-        carried[...] = 0
-        report(count)
-    work.add(at, sums)
+    def _run(self, number: int, task: Pass, first: int, count: int) -> tuple[Sums, float]:
+        if not hasattr(self._own, "bench"):
+            self._own.bench = Bench(self._stop)
+        return self._own.bench.run(number, task, first, count)
 
 
 def run_passes(
@@ -125,7 +84,7 @@ def run_passes(
     n_paths : int
     threads : int
     report : callable
-        Called with the number of paths of each finished batch, from any thread.
+        Called with the number of paths of each finished task.
 
     Returns
     -------
@@ -140,8 +99,6 @@ def run_groups(
 ) -> list[list[Sums]]:
     """Run every pass over paths ``edges[0] .. edges[-1] - 1`` and keep the sums of groups of paths apart.
 
-    The calling thread only waits, so that an interrupt reaches it at once; it then stops the kernels.
-
     Parameters
     ----------
     passes : sequence of Pass
@@ -149,26 +106,22 @@ def run_groups(
         Not falling: group ``g`` holds paths ``edges[g] .. edges[g + 1] - 1``.
     threads : int
     report : callable
-        Called with the number of paths of each finished batch, from any thread.
+        Called with the number of paths of each finished task.
 
     Returns
     -------
     list of list of Sums
         Of every group, in the order of ``passes``.
     """
-    results = []
-    stop = np.zeros(1, dtype=np.int32)
-    with ThreadPoolExecutor(threads, thread_name_prefix="liqsim") as pool:
-        try:
-            for task in passes:
-                n_threads = max(1, min(threads, (edges[-1] - edges[0]) // _SMALLEST_BATCH))
-                work = _Work(edges, n_threads)
-                waiting = {pool.submit(_worker, task, work, stop, report) for _ in range(n_threads)}
-                while waiting:
-                    done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        future.result()
-                results.append([_no_sums(task.kernel()) if sums is None else sums for sums in work.sums])
-        finally:
-            stop[0] = 1
-    return results
+    ranges = tuple((first, end) for first, end in itertools.pairwise(edges) if first < end)
+    found = [[Sums.of(task.kernel()) for _ in edges[1:]] for task in passes]
+
+    def add(number: int, first: int, count: int, sums: Sums) -> None:
+        found[number][bisect.bisect_right(edges, first) - 1].merge(sums)
+        report(count)
+
+    jobs = [Job(k, lambda task=task: task, ranges) for k, task in enumerate(passes)]  # type: ignore[misc]
+    most = max(1, len(passes) * (edges[-1] - edges[0]) // SMALLEST_TASK)
+    with Threads(min(threads, most)) as scheduler:
+        run_jobs(jobs, scheduler, add)
+    return found

@@ -10,6 +10,7 @@ is booked by itself, amount by amount, in every column that is left when it ends
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,19 @@ class Totals:
         both.merge(self)
         both.merge(other)
         return both
+
+    @classmethod
+    def from_limbs(cls, limbs: np.ndarray) -> Totals:
+        """Sums that :meth:`limbs` has written out."""
+        made = cls(limbs.shape[1:])
+        made.low += limbs[0]
+        made.high += limbs[1]
+        return made
+
+    def limbs(self) -> np.ndarray:
+        """Low and high limb, int64 of shape (2, ...), the low one in [0, 2**31): the same for equal sums."""
+        carry = self.low >> _LOW_BITS
+        return np.stack([self.low & ((1 << _LOW_BITS) - 1), self.high + carry])
 
     def prefix(self, outcome: int, axes: tuple[int, ...]) -> np.ndarray:
         """Sums of one outcome over all corners that reach a cell, as floats rounded once."""
@@ -89,6 +103,11 @@ class Sums:
 
     whole: Totals
     carried: Totals
+
+    @classmethod
+    def of(cls, kernel: Any) -> Sums:
+        """Empty sums for what a kernel books."""
+        return cls(Totals(kernel.tally_shape()), Totals(kernel.carried_shape()))
 
     def merge(self, other: Sums) -> None:
         """Add the sums of another worker."""

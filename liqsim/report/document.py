@@ -18,12 +18,12 @@ import xarray as xr
 from liqsim._version import __version__
 from liqsim.calibrate import FitResult, ReturnCounts
 from liqsim.errors import ParameterError
+from liqsim.files import replacing
 from liqsim.plot._data import horizon_text, inputs, plus_minus, stop_text
 from liqsim.plot.captions import footnotes, model_text, quote_text
 from liqsim.report.check import CheckRow
 from liqsim.report.comparison import VenueRow, is_comparison, venue_table
 from liqsim.report.figures import MOST_HEATMAPS, Picture, draw_all, draw_comparison
-from liqsim.report.files import replacing
 from liqsim.report.records import Record, record_of
 from liqsim.report.tables import RiskRow, cases, leverage_limits, probability, risk_table, some
 from liqsim.venues.venue import CONFIDENCE

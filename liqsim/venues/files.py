@@ -25,7 +25,7 @@ from liqsim.venues.tiers import MarginalTiers, Tier, WholePositionTiers, refuse_
 from liqsim.venues.unstated import UnstatedSchedule
 from liqsim.venues.venue import CONFIDENCE, Source, Venue
 
-__all__ = ["read_venue"]
+__all__ = ["parse_venue", "read_venue"]
 
 
 class _Struct(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -416,18 +416,24 @@ def read_venue(path: Path) -> Venue:
     """
     try:
         text = path.read_bytes().decode()
-        raw = msgspec.toml.decode(text)
     except OSError as error:
         raise VenueDataError(f"{path.name}: cannot be read ({error.strerror}); give the path of a TOML file") from None
     except UnicodeDecodeError as error:
         raise VenueDataError(f"{path.name}: not text in UTF-8 ({error.reason}); save it as UTF-8") from None
+    return parse_venue(text, path.name)
+
+
+def parse_venue(text: str, name: str) -> Venue:
+    """Read a venue from the text of its file, whose name is for messages; see :func:`read_venue`."""
+    try:
+        raw = msgspec.toml.decode(text)
     except msgspec.DecodeError as error:
-        raise VenueDataError(f"{path.name}: {explain_syntax(error, text)}") from None
+        raise VenueDataError(f"{name}: {explain_syntax(error, text)}") from None
     try:
         file = msgspec.convert(raw, _File)
     except msgspec.ValidationError as error:
-        raise VenueDataError(f"{path.name}: {explain(error, raw, _File)}") from None
+        raise VenueDataError(f"{name}: {explain(error, raw, _File)}") from None
     try:
         return _venue(raw, file)
     except LiqsimError as error:
-        raise VenueDataError(f"{path.name}: {error}") from None
+        raise VenueDataError(f"{name}: {error}") from None

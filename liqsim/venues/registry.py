@@ -11,7 +11,7 @@ from liqsim.errors import ParameterError, VenueDataError
 from liqsim.venues.files import read_venue
 from liqsim.venues.venue import Venue
 
-__all__ = ["list_venues", "load_venue", "snapshot_dates"]
+__all__ = ["list_venues", "load_venue", "snapshot_dates", "venue_file"]
 
 _DATA = Path(__file__).parent / "data"
 
@@ -103,6 +103,11 @@ def load_venue(id: str, as_of: str | dt.date | None = None) -> Venue:
     >>> str(load_venue("cme-btc@2020-06-01").snapshot)
     '2020-04-28'
     """
+    return _read(venue_file(id, as_of))
+
+
+def venue_file(id: str, as_of: str | dt.date | None = None) -> Path:
+    """File that :func:`load_venue` reads, with its arguments and its errors."""
     if isinstance(id, str) and "@" in id:
         id, _, date = id.partition("@")
         if as_of is not None:
@@ -110,7 +115,7 @@ def load_venue(id: str, as_of: str | dt.date | None = None) -> Venue:
         as_of = date
     dates = _dates(id)
     if as_of is None:
-        return _read(dates[max(dates)])
+        return dates[max(dates)]
     try:
         limit = dt.date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
         if isinstance(limit, dt.datetime) or not isinstance(limit, dt.date):
@@ -120,4 +125,4 @@ def load_venue(id: str, as_of: str | dt.date | None = None) -> Venue:
     usable = [d for d in dates if d <= limit]
     if not usable:
         raise VenueDataError(f"venue {id!r} has no snapshot on or before {limit}; the first is of {min(dates)}")
-    return _read(dates[max(usable)])
+    return dates[max(usable)]

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 import liqsim as lq
 from liqsim.cli import main
 from liqsim.cli.base import text_table
-from liqsim.cli.config import EXAMPLE, sweep_arguments
+from liqsim.cli.studies import EXAMPLE
+from liqsim.study import read_study
 
 
 def run(*arguments: object) -> Result:
@@ -49,7 +50,10 @@ def write_config(folder: Path, text: str = CONFIG) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["demo", "calibrate", "venues", "price", "sweep", "report"])
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "calibrate", "venues", "price", "sweep", "resume", "rerun", "inspect", "export", "cite", "report"],
+)
 def test_help_shows_an_example(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -238,33 +242,39 @@ def test_sweep_shows_a_bar(tmp_path: Path) -> None:
     assert "100%" in result.stderr
 
 
-def test_example_of_the_help_is_a_valid_configuration() -> None:
-    import tomllib
-
-    arguments = sweep_arguments(tomllib.loads(EXAMPLE), Path())
-    ds = lq.sweep(**{**arguments, "n_paths": 500})
+def test_example_of_the_help_is_a_valid_study(tmp_path: Path) -> None:
+    study = read_study(write_config(tmp_path, EXAMPLE), ["n_paths=500"])
+    ds = lq.sweep(**study.arguments)
     assert dict(ds.sizes) == {"venue": 2, "side": 2, "leverage": 6, "stop": 4}
     for line in EXAMPLE.splitlines():
         assert line.split("#")[0].strip() in run("sweep", "--help").output
 
 
-def test_configuration_with_several_models_and_a_venue_file(tmp_path: Path) -> None:
+def test_study_with_several_models_and_a_venue_file(tmp_path: Path) -> None:
     source = Path(lq.venues.__file__).parent / "data" / "kraken-pi-xbtusd_2026-03-17.toml"
     (tmp_path / "mine.toml").write_text(source.read_text())
-    config = {
-        "venue": ["mine.toml", "kraken-pf-xbtusd"],
-        "leverage": [5],
-        "model": [
-            {"kind": "gbm", "sigma": 0.4},
-            {"preset": "btc-2025", "label": "real"},
-            {"kind": "merton", "sigma": 0.3, "intensity": 10, "jump_mean": 0, "jump_std": 0.05, "drift": 0.1},
-        ],
-    }
-    arguments = sweep_arguments(config, tmp_path)
+    text = """
+venue = ["mine.toml", "kraken-pf-xbtusd"]
+leverage = [5]
+[[model]]
+kind = "gbm"
+sigma = 0.4
+[[model]]
+preset = "btc-2025"
+label = "real"
+[[model]]
+kind = "merton"
+sigma = 0.3
+intensity = 10
+jump_mean = 0
+jump_std = 0.05
+drift = 0.1
+"""
+    arguments = read_study(write_config(tmp_path, text)).arguments
     assert list(arguments["model"]) == ["gbm", "real", "merton"]
     assert arguments["model"]["real"] == lq.presets.model("btc-2025")
     assert arguments["model"]["merton"].drift == 0.1
-    assert [venue.id for venue in arguments["venue"]] == ["kraken-pi-xbtusd", "kraken-pf-xbtusd"]
+    assert list(arguments["venue"]) == ["kraken-pi-xbtusd", "kraken-pf-xbtusd"]
 
 
 @pytest.mark.parametrize(
@@ -338,17 +348,21 @@ def test_report_of_a_result(tmp_path: Path) -> None:
     assert "is not a netCDF4 file" in wrong.stderr
 
 
-def test_ctrl_c_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_says_so_and_what_is_done_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", interrupted)
     out = tmp_path / "out" / "result.nc"
-    result = run("sweep", write_config(tmp_path), "--out", out, "--no-progress")
+    with monkeypatch.context() as patch:
+        patch.setattr(xr.Dataset, "to_netcdf", interrupted)
+        result = run("sweep", write_config(tmp_path), "--out", out, "--no-progress")
     assert result.exit_code == 4
-    assert "interrupted" in result.stderr
+    assert "interrupted: 100.0 % of the paths are saved" in result.stderr
+    assert f"liqsim resume {out}" in result.stderr
     assert "Traceback" not in result.output
-    assert list(out.parent.iterdir()) == []
+    assert [path.name for path in out.parent.iterdir()] == ["result.nc.partial"]
+    assert run("resume", out, "--no-progress").exit_code == 0
+    assert [path.name for path in out.parent.iterdir()] == ["result.nc"]
 
 
 def test_our_own_bugs_are_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

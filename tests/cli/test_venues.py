@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 import liqsim as lq
 from liqsim.cli import main
-from liqsim.cli.config import sweep_arguments
 from liqsim.errors import LiqsimError
+from liqsim.study import read_study
 from liqsim.venues import load_venue
 from liqsim.venues.words import different_rules, rules_in_words
 
@@ -149,12 +149,17 @@ fees.taker = 0.0026
 """
 
 
-def test_a_configuration_gives_what_no_source_states() -> None:
-    old, spot = sweep_arguments(tomllib.loads(GIVEN), Path())["venue"]
-    assert old is load_venue("kraken-pf-xbtusd", "2026-03-01")
+def venue_of(folder: Path, text: str) -> Any:
+    (folder / "study.toml").write_text(text)
+    return read_study(folder / "study.toml").arguments["venue"]
+
+
+def test_a_study_gives_what_no_source_states(tmp_path: Path) -> None:
+    old, spot = venue_of(tmp_path, GIVEN).values()
+    assert old == load_venue("kraken-pf-xbtusd", "2026-03-01")
     assert (spot.fees.taker, spot.liquidation.hazard, spot.needs()) == (0.0026, 0.5, ())
     alone = GIVEN.replace('["kraken-pf-xbtusd@2026-03-01", "kraken-spot-xbtusd"]', '"kraken-spot-xbtusd"')
-    assert sweep_arguments(tomllib.loads(alone), Path())["venue"] == spot
+    assert venue_of(tmp_path, alone) == spot
 
 
 @pytest.mark.parametrize(
@@ -168,7 +173,7 @@ def test_a_configuration_gives_what_no_source_states() -> None:
         ("@2026-03-01", "@2020-03-01", "no snapshot on or before 2020-03-01"),
     ],
 )
-def test_what_a_configuration_cannot_give(old: str, new: str, message: str) -> None:
+def test_what_a_study_cannot_give(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in GIVEN
     with pytest.raises(LiqsimError, match=message):
-        sweep_arguments(tomllib.loads(GIVEN.replace(old, new)), Path())
+        venue_of(tmp_path, GIVEN.replace(old, new))

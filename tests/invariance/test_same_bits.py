@@ -12,7 +12,7 @@ import pytest
 import liqsim as lq
 from liqsim import cells
 from liqsim._core import available_levels
-from liqsim.engine import run
+from liqsim.engine import run, tasks
 from liqsim.venues import DailyTimes, Liquidation, load_venue
 
 MODEL = lq.Kou(sigma=0.6, intensity=120, p_up=0.45, eta_up=35, eta_down=28)
@@ -101,8 +101,9 @@ def test_threads(case, whole):
 
 @pytest.mark.parametrize("size", [1, 77, 256, 4096])
 def test_batches(case, whole, monkeypatch, size):
-    monkeypatch.setattr(run, "_SMALLEST_BATCH", size)
-    monkeypatch.setattr(run, "_LARGEST_BATCH", size)
+    monkeypatch.setattr(tasks, "SMALLEST_TASK", size)
+    monkeypatch.setattr(tasks, "_MOST_PATHS", size)
+    monkeypatch.setattr(run.Threads, "seconds", 0.0)  # tasks as small as they may be
     assert_same_bits(whole, sweep(case, threads=2))
 
 

@@ -18,7 +18,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
-SIMULATION = RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells", "sweep", "compare"}
+SIMULATION = RULES | {
+    "_core", "stats", "engine", "results", "arguments", "stopping", "cells", "planning", "sweep", "compare",
+}  # fmt: skip
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
 PARTS = {  # part of the package: the other parts that it may import
     "errors": set(),
@@ -36,19 +38,23 @@ PARTS = {  # part of the package: the other parts that it may import
     "arguments": RULES | {"engine"},
     "stopping": RULES | {"engine", "stats"},
     "cells": RULES | {"engine", "results", "arguments", "stopping"},
-    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells"},
+    "planning": RULES | {"engine", "results", "arguments", "cells"},
+    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells", "planning"},
     "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
     "order_statistics": {"stats"},
     "inverse": SIMULATION - {"_core", "results", "compare"} | {"order_statistics"},
     "sensitivity": RULES | {"engine", "stats", "results", "arguments", "cells"},
     "intervals": {"errors", "stats", "results"},
+    "store": FOUNDATION | {"engine", "results"},
+    "files": FOUNDATION | {"results", "store"},
+    "study": SIMULATION | FITS | {"store", "files"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},
     "plot": SIMULATION | FITS | {"analytic"},
-    "report": SIMULATION | FITS | {"analytic", "plot"},
-    "demo": SIMULATION | FITS | {"analytic", "plot", "report"},
-    "cli": SIMULATION | FITS | {"analytic", "plot", "report", "demo"},
+    "report": SIMULATION | FITS | {"analytic", "plot", "files"},
+    "demo": SIMULATION | FITS | {"analytic", "plot", "report", "files"},
+    "cli": SIMULATION | FITS | {"analytic", "plot", "report", "demo", "store", "study", "files"},
     "__main__": {"cli"},
 }
 MAY_IMPORT_XARRAY = {
@@ -57,6 +63,10 @@ MAY_IMPORT_XARRAY = {
     "inverse",
     "sensitivity",
     "sweep",
+    "planning",
+    "store",
+    "files",
+    "study",
     "compare",
     "plot",
     "report",

@@ -10,6 +10,8 @@ from pathlib import Path
 import xarray as xr
 
 from liqsim.errors import ParameterError
+from liqsim.store.place import Place
+from liqsim.store.result import open_dataset
 
 __all__ = ["load_result", "replacing", "save_result"]
 
@@ -81,7 +83,7 @@ def load_result(path: str | Path) -> xr.Dataset:
     Parameters
     ----------
     path : str or pathlib.Path
-        File written by :func:`save_result` or ``liqsim sweep``.
+        File or store written by :func:`save_result` or ``liqsim sweep``.
 
     Returns
     -------
@@ -91,7 +93,11 @@ def load_result(path: str | Path) -> xr.Dataset:
     ------
     ParameterError
         If the file is missing, is not netCDF4, or does not hold a sweep.
+    StoreError
+        If a store is damaged, of a newer schema, or not one of ours.
     """
+    if "://" in str(path) or Path(path, "zarr.json").exists():
+        return open_dataset(Place(path)).load()
     path = Path(path)
     if not path.is_file():
         raise ParameterError(f"path={str(path)!r} is not a file; give a result written by liqsim sweep or liqsim demo")

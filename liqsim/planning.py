@@ -1,0 +1,166 @@
+"""The plan of a sweep: checked arguments, the cells they ask for, and the dataset that their sums become.
+
+:func:`liqsim.sweep` runs a plan in one go; a study runs the same plan piece by piece.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from liqsim.arguments import Settings, read_grid, read_horizons, read_named, read_numbers, read_settings, read_venues
+from liqsim.cells import Cell, cell_pass, clock_of, currencies, entry_prices, grid_axes, notes_of, run_inputs
+from liqsim.engine.plan import Grid, Pass
+from liqsim.engine.timeline import Timeline, build_timelines
+from liqsim.models import PriceModel
+from liqsim.results import SWEEP_AXES, sweep_dataset
+from liqsim.venues import Venue
+
+__all__ = ["Plan", "plan_sweep"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep will run.
+
+    Parameters
+    ----------
+    models, venues : mapping
+        By label.
+    notionals : ndarray
+        Quote currency.
+    grid : Grid
+    settings : Settings
+    given : tuple of str
+        Those of model, venue, notional, horizon that were given as a list.
+    """
+
+    models: Mapping[str, PriceModel]
+    venues: Mapping[str, Venue]
+    notionals: np.ndarray
+    grid: Grid
+    settings: Settings
+    given: tuple[str, ...]
+    _timelines: dict[int, list[Timeline]] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """A cell for each model, venue and notional, the last running fastest."""
+        every = itertools.product(self.models.values(), self.venues.values(), self.notionals.tolist())
+        return [Cell(*cell, self.grid) for cell in every]
+
+    @cached_property
+    def passes(self) -> list[tuple[int, Timeline]]:
+        """Runs of the kernel in order: which cell, and when it stops."""
+        return [(k, timeline) for k, cell in enumerate(self.cells) for timeline in self.timelines(cell.venue)]
+
+    def timelines(self, venue: Venue) -> list[Timeline]:
+        """Timelines of a venue, one for each run of the kernel that its horizons ask for."""
+        if id(venue) not in self._timelines:
+            settings = self.settings
+            self._timelines[id(venue)] = build_timelines(settings.horizons, clock_of(venue, settings), settings.looks)
+        return self._timelines[id(venue)]
+
+    def make(self, cell: Cell, timeline: Timeline) -> Pass:
+        """The numbers of one run of the kernel; raises where the venue does not allow the position."""
+        return cell_pass(cell, self.settings, timeline)
+
+    def make_all(self) -> Iterator[Pass]:
+        """All of :attr:`passes`, one after the other."""
+        for k, timeline in self.passes:
+            yield self.make(self.cells[k], timeline)
+
+    def inputs(self) -> dict[str, Any]:
+        """Arguments that change the numbers, as plain values."""
+        found = run_inputs(self.models, self.venues, self.notionals, self.grid, self.settings)
+        return found | {"axes": list(self.given)}
+
+    def estimates(self, found: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Estimates of all cells by name, of shape (model, venue, notional, horizon, side, leverage, stop[, group]).
+
+        Parameters
+        ----------
+        found : sequence of mapping
+            Estimates of each of :attr:`cells`, as :func:`liqsim.cells.cell_estimates` returns them; empty where nothing
+            has been run, which becomes not-a-number.
+        """
+        outer = (len(self.models), len(self.venues), len(self.notionals))
+        shapes = {name: values.shape for cell in found for name, values in cell.items()}
+        return {
+            name: np.stack([cell.get(name, np.full(shape, np.nan)) for cell in found]).reshape(outer + shape)
+            for name, shape in shapes.items()
+        }
+
+    def dataset(
+        self, estimates: Mapping[str, np.ndarray], group_paths: np.ndarray, attrs: Mapping[str, Any], note: str = ""
+    ) -> xr.Dataset:
+        """The result.
+
+        Parameters
+        ----------
+        estimates : mapping
+            As :meth:`estimates` returns them.
+        group_paths : ndarray of int, shape (group,)
+            Paths of every group.
+        attrs : mapping
+        note : str
+            To be added to the notes.
+        """
+        n_outer = (len(self.venues), len(self.notionals))
+        prices = [entry_prices(cell, self.settings) for cell in self.cells[: n_outer[0] * n_outer[1]]]
+        axes = {
+            "model": list(self.models),
+            "venue": list(self.venues),
+            "notional": self.notionals,
+            "horizon": self.settings.horizons,
+            **grid_axes(self.grid),
+        }
+        return sweep_dataset(
+            estimates,
+            {name: np.stack([p[name] for p in prices]).reshape(n_outer + prices[0][name].shape) for name in prices[0]},
+            axes,
+            set(self.given),
+            currencies(self.venues),
+            group_paths,
+            {**attrs, "notes": "\n".join(filter(None, [notes_of(self.venues), note]))},
+        )
+
+
+def plan_sweep(
+    model: Any,
+    venue: Any,
+    *,
+    leverage: Any,
+    stop: Any = float("inf"),
+    side: Any = ("long", "short"),
+    notional: Any = 10_000.0,
+    price: Any = 60_000.0,
+    horizon: Any = "30D",
+    premium: Any = None,
+    monitoring: Any = "continuous",
+    gap_rule: Any = "liquidation",
+    start: Any = None,
+    top_up: Any = 0.0,
+    n_paths: Any = 100_000,
+    seed: Any = 0,
+    threads: Any = None,
+) -> Plan:
+    """Check the arguments of :func:`liqsim.sweep`, whose defaults these are; nothing is simulated."""
+    models, has_models = read_named("model", model, PriceModel, lambda m: m.name)
+    venues, has_venues = read_venues("venue", venue)
+    notionals = read_numbers("notional", notional, "(quote currency)", 1e-9, 1e15)
+    grid = read_grid(leverage, stop, side)
+    horizons, has_horizons = read_horizons(horizon)
+    settings = read_settings(
+        horizons, premium=premium, price=price, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
+        n_paths=n_paths, seed=seed, threads=threads,
+    )  # fmt: skip
+    has_axes = (has_models, has_venues, np.ndim(notional) > 0, has_horizons)
+    given = tuple(name for name, many in zip(SWEEP_AXES, has_axes, strict=True) if many)
+    return Plan(models, venues, notionals, grid, settings, given)

@@ -1,0 +1,189 @@
+"""What a study will cost, and where it is approximate, before it is run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from liqsim.cells import notes_of
+from liqsim.engine.memory import bytes_text, check_memory, needed_memory, tally_bytes
+from liqsim.engine.plan import Pass
+from liqsim.engine.tasks import Bench
+from liqsim.engine.terms import STEPS
+from liqsim.engine.timeline import REFERENCE_START
+from liqsim.planning import Plan
+from liqsim.study.resolve import Study
+from liqsim.venues import PremiumFunding
+
+__all__ = ["Estimate", "check_fits", "estimate"]
+
+_KEPT = 3 * 2**26  # finished sums and segments being written
+_PROBE_SECONDS = 0.1
+_PROBES = 24
+_DISK_RATIO = 0.25  # sums compress to about this
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Size and cost of a study.
+
+    Parameters
+    ----------
+    axes : dict
+        Length of each axis.
+    n_cells, n_passes, n_paths : int
+        Cells of the result, runs of the kernel, paths of each.
+    seconds : float
+        Of work for all workers together.
+    workers : int
+    memory, disk : int
+        Bytes.
+    notes : tuple of str
+        Where the numbers are approximate or rest on an assumption.
+    """
+
+    axes: dict[str, int]
+    n_cells: int
+    n_passes: int
+    n_paths: int
+    seconds: float
+    workers: int
+    memory: int
+    disk: int
+    notes: tuple[str, ...]
+
+    def text(self) -> str:
+        """What ``liqsim sweep --dry-run`` prints."""
+        product = " x ".join(f"{n} {name}" for name, n in self.axes.items())
+        wall = self.seconds / self.workers
+        lines = [
+            f"cells     {self.n_cells:,} = {product}",
+            f"passes    {self.n_passes:,} of {self.n_paths:,} paths each, {self.n_passes * self.n_paths:.4g} in all",
+            f"time      about {_time(wall)} on {self.workers} workers ({_time(self.seconds)} of one processor), from a "
+            "sample",
+            f"memory    at most {bytes_text(self.memory)}",
+            f"disk      about {bytes_text(self.disk)}",
+            "approximate, or assumed:",
+            *(f"  - {note}" for note in self.notes),
+        ]
+        return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("s", 60.0), ("min", 60.0), ("h", 24.0)):
+        if seconds < size:
+            return f"{seconds:.2g} {unit}" if seconds < 10 else f"{seconds:.0f} {unit}"
+        seconds /= size
+    return f"{seconds:.1f} days"
+
+
+def _tallies(plan: Plan) -> list[int]:
+    """Bytes of the tally of each pass: those of one model and notional stand for the others of their venue."""
+    known: dict[tuple[int, int], int] = {}
+    found = []
+    for cell, timeline in plan.passes:
+        key = (id(plan.cells[cell].venue), id(timeline))
+        if key not in known:
+            known[key] = tally_bytes(plan.make(plan.cells[cell], timeline))
+        found.append(known[key])
+    return found
+
+
+def _n_cells(plan: Plan) -> int:
+    grid = plan.grid
+    inner = len(grid.sides) * len(grid.leverage) * len(grid.stop)
+    return len(plan.cells) * len(plan.settings.horizons) * inner
+
+
+def check_fits(study: Study, workers: int) -> int:
+    """Bytes that a study needs; raises ParameterError with the figure where there are not as many."""
+    plan = study.plan
+    needed = needed_memory(_tallies(plan), _n_cells(plan), workers, kept=_KEPT)
+    check_memory(needed, _n_cells(plan))
+    return needed
+
+
+def estimate(study: Study) -> Estimate:
+    """Say what a study will cost; a sample of its passes is run for about a second in all.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be run: see :func:`liqsim.sweep`; or if it needs more memory than there is.
+    """
+    _ = study.keys  # all of it can be run
+    plan = study.plan
+    settings, grid = plan.settings, plan.grid
+    memory = check_fits(study, settings.threads)
+    axes = {
+        "models": len(plan.models),
+        "venues": len(plan.venues),
+        "notionals": len(plan.notionals),
+        "horizons": len(settings.horizons),
+        "sides": len(grid.sides),
+        "leverages": len(grid.leverage),
+        "stops": len(grid.stop),
+    }
+    tallies = _tallies(plan)
+    n_cells = _n_cells(plan)
+    return Estimate(
+        axes=axes,
+        n_cells=n_cells,
+        n_passes=len(plan.passes),
+        n_paths=settings.n_paths,
+        seconds=_seconds(plan),
+        workers=settings.threads,
+        memory=memory,
+        disk=int(2 * sum(tallies) * _DISK_RATIO) + 8 * 40 * n_cells,
+        notes=tuple(_notes(study)),
+    )
+
+
+def _seconds(plan: Plan) -> float:
+    """Processor time of all passes, from a few of them."""
+    chosen = np.unique(np.linspace(0, len(plan.passes) - 1, min(_PROBES, len(plan.passes))).astype(int))
+    bench = Bench(np.zeros(1, dtype=np.int32))
+    spent = []
+    for k in chosen.tolist():
+        cell, timeline = plan.passes[k]
+        task = plan.make(plan.cells[cell], timeline)
+        count, seconds = 256, 0.0
+        while seconds < _PROBE_SECONDS / 4 and count <= 2**20:
+            _, seconds = bench.run(k, task, 0, count)
+            count *= 4
+        spent.append(seconds / (count // 4))
+    return plan.settings.n_paths * len(plan.passes) * math.fsum(spent) / len(spent)
+
+
+def _notes(study: Study) -> list[str]:
+    plan = study.plan
+    settings = plan.settings
+    notes = [
+        "mark and traded price are one process, without slippage beyond a jump's; margin is isolated",
+        "long and short cells have their exact laws, not their joint law",
+    ]
+    first: dict[str, Pass] = {}
+    for cell, timeline in plan.passes:
+        venue = plan.cells[cell].venue
+        label = next(name for name, other in plan.venues.items() if other is venue)
+        if label not in first:
+            first[label] = plan.make(plan.cells[cell], timeline)
+    for label, venue in plan.venues.items():
+        task = first[label]
+        if settings.premium is None and isinstance(venue.funding, PremiumFunding):
+            notes.append(f"{label}: no [premium], so the funding rate is the venue's interest term")
+        elif isinstance(venue.funding, PremiumFunding):
+            notes.append(f"{label}: the premium at the stamp stands for its average over the funding interval")
+        if any(numbers["form"] == STEPS for pair in task.rules["tiers"] for numbers in pair):
+            notes.append(f"{label}: steps of the requirement are looked up at each interval's start")
+        if task.rules["procedure"]["cooldown"] > 0:
+            notes.append(f"{label}: passages after a cooldown are drawn without regard to the segment's extreme")
+        if venue.liquidation.procedure == "discretionary":
+            notes.append(f"{label}: looks at the account come at random, {venue.liquidation.hazard:g} a day")
+        if settings.start is None and (venue.closures or venue.margin_times):
+            notes.append(f"{label}: no start given; its calendar counts from {REFERENCE_START:%A %Y-%m-%d %H:%M} UTC")
+    if settings.looks is not None:
+        notes.append("monitoring is discrete: what happens between two looks is not seen, as on the venue")
+    return notes + notes_of(plan.venues).splitlines()
