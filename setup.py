@@ -73,8 +73,9 @@ def extension(level):
         [str(source)],
         extra_compile_args=flags,
         extra_link_args=[f"-fsanitize={SANITIZE}"] if SANITIZE else [],
+        include_dirs=[str(SOURCE.parent)],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-        depends=[str(path) for path in SOURCE.parent.glob("*.pxd")],
+        depends=[str(path) for path in SOURCE.parent.glob("*.[ph]*")],
     )
 
 

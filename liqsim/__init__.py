@@ -16,8 +16,11 @@ from liqsim.errors import (
     Unfinished,
     VenueDataError,
 )
+from liqsim.intervals import confidence_interval, difference, jackknife
+from liqsim.inverse import max_leverage, min_stop, position_size
 from liqsim.models import GBM, Kou, Merton, OUPremium
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
+from liqsim.sensitivity import sensitivities
 from liqsim.sweep import first_passage, sweep
 from liqsim.venues import (
     BasisCarry,
@@ -60,16 +63,23 @@ __all__ = [
     "bankruptcy_price",
     "calibrate",
     "compare_venues",
+    "confidence_interval",
+    "difference",
     "fetch_tiers",
     "first_passage",
     "initial_margin",
+    "jackknife",
     "liquidation_price",
     "list_venues",
     "load_venue",
+    "max_leverage",
+    "min_stop",
     "plot",
+    "position_size",
     "presets",
     "read_tiers",
     "report",
+    "sensitivities",
     "study",
     "sweep",
     "venue_from_ccxt",

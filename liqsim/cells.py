@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 import time
@@ -14,18 +15,22 @@ import numpy as np
 
 from liqsim.arguments import Settings
 from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass
-from liqsim.engine.run import run_passes
+from liqsim.engine.run import run_groups
 from liqsim.engine.tally import Sums, cell_sums
 from liqsim.engine.timeline import Clock, Timeline, build_timelines, venue_clock
 from liqsim.models import PriceModel
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
-from liqsim.results import sweep_estimates
+from liqsim.results import group_name, sweep_estimates
+from liqsim.stopping import schedule
 from liqsim.venues import Venue
 from liqsim.venues.gaps import ASSUMED
 
 __all__ = [
     "ASSUMED_NOTE",
+    "Booked",
     "Cell",
+    "CellRun",
+    "book",
     "cell_estimates",
     "cell_pass",
     "cell_passes",
@@ -105,10 +110,92 @@ def cell_pass(cell: Cell, settings: Settings, timeline: Timeline) -> Pass:
     )
 
 
-def run_cells(
-    passes: Sequence[list[Pass]], grids: Sequence[Grid], settings: Settings, progress: bool
-) -> tuple[list[dict[str, np.ndarray]], float]:
+@dataclass(frozen=True)
+class Booked:
+    """What a run has booked: for every pass the sums of every group of paths, all paths being one group or more."""
+
+    sums: list[list[Sums]]
+    group_paths: np.ndarray
+    seconds: float
+
+    @property
+    def n_paths(self) -> int:
+        """Paths simulated."""
+        return int(self.group_paths.sum())
+
+    def totals(self) -> list[Sums]:
+        """Sums of every pass over all paths."""
+        return [functools.reduce(Sums.__add__, groups) for groups in self.sums]
+
+
+def book(
+    passes: Sequence[Pass],
+    n_paths: int,
+    threads: int,
+    progress: bool,
+    n_groups: int = 1,
+    is_enough: Callable[[Booked], bool] | None = None,
+) -> Booked:
     """Simulate.
+
+    Parameters
+    ----------
+    passes : sequence of Pass
+    n_paths : int
+        Paths, or the most where ``is_enough`` may end the run before.
+    threads : int
+    progress : bool
+        Whether to show a bar.
+    n_groups : int
+        Groups of paths whose sums are kept apart. Between one look at the accuracy and the next each takes an equal
+        share.
+    is_enough : callable, optional
+        Asked after each number of paths of :func:`liqsim.stopping.schedule`.
+    """
+    begun = time.perf_counter()
+    sums: list[list[Sums]] = []
+    counts = np.zeros(n_groups, dtype=np.int64)
+    first = 0
+    with progress_bar(progress, len(passes) * n_paths) as report:
+        for last in [n_paths] if is_enough is None else schedule(n_paths):
+            edges = first + (last - first) * np.arange(n_groups + 1) // n_groups
+            more = run_groups(passes, edges.tolist(), threads, report)
+            if sums:
+                more = [[a + b for a, b in zip(*both, strict=True)] for both in zip(sums, more, strict=True)]
+            sums = more
+            counts += np.diff(edges)
+            first = last
+            booked = Booked(sums, counts.copy(), time.perf_counter() - begun)
+            if is_enough is not None and is_enough(booked):
+                break
+    return booked
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """Estimates of all cells of a run.
+
+    Parameters
+    ----------
+    found : list of dict
+        For each cell, estimates, standard errors and, where groups were asked for, the estimates of each by name;
+        arrays of shape (horizon, side, leverage, stop[, group]) in the user's order.
+    booked : Booked
+    """
+
+    found: list[dict[str, np.ndarray]]
+    booked: Booked
+
+
+def run_cells(
+    passes: Sequence[list[Pass]],
+    grids: Sequence[Grid],
+    settings: Settings,
+    progress: bool,
+    n_groups: int | None = None,
+    is_enough: Callable[[list[dict[str, np.ndarray]], int], bool] | None = None,
+) -> CellRun:
+    """Simulate cells.
 
     Parameters
     ----------
@@ -119,25 +206,36 @@ def run_cells(
     settings : Settings
     progress : bool
         Whether to show a bar.
-
-    Returns
-    -------
-    estimates : list of dict
-        For each cell, estimates and standard errors by name, arrays of shape (horizon, side, leverage, stop) in the
-        user's order.
-    seconds : float
-        Wall time.
+    n_groups : int, optional
+        Groups of paths whose estimates are given besides; none unless given.
+    is_enough : callable, optional
+        Whether the estimates of all cells after a number of paths are accurate enough; all paths unless given.
     """
+
+    def estimates(sums: Iterable[Sums], n_paths: int) -> list[dict[str, np.ndarray]]:
+        left = iter(sums)
+        return [
+            cell_estimates([(task, next(left), n_paths) for task in group], grid, len(settings.horizons))
+            for group, grid in zip(passes, grids, strict=True)
+        ]
+
+    def look(booked: Booked) -> bool:
+        assert is_enough is not None
+        return is_enough(estimates(booked.totals(), booked.n_paths), booked.n_paths)
+
     flat = list(itertools.chain.from_iterable(passes))
-    begun = time.perf_counter()
-    with progress_bar(progress, len(flat) * settings.n_paths) as report:
-        totals = iter(run_passes(flat, settings.n_paths, settings.threads, report))
-    seconds = time.perf_counter() - begun
-    cells = [
-        cell_estimates([(task, next(totals), settings.n_paths) for task in group], grid, len(settings.horizons))
-        for group, grid in zip(passes, grids, strict=True)
-    ]
-    return cells, seconds
+    booked = book(
+        flat, settings.n_paths, settings.threads, progress, n_groups or 1, look if is_enough is not None else None
+    )
+    found = estimates(booked.totals(), booked.n_paths)
+    if n_groups:
+        parts = [
+            estimates(sums, int(n)) for sums, n in zip(zip(*booked.sums, strict=True), booked.group_paths, strict=True)
+        ]
+        for k, cell in enumerate(found):
+            names = [name for name in cell if not name.endswith("_se")]
+            cell |= {group_name(name): np.stack([part[k][name] for part in parts], axis=-1) for name in names}
+    return CellRun(found, booked)
 
 
 def cell_estimates(

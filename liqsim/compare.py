@@ -32,6 +32,7 @@ from liqsim.engine.plan import Grid, Pass
 from liqsim.errors import MarginRuleError, ParameterError
 from liqsim.models import OUPremium, PriceModel
 from liqsim.results import comparison_dataset, provenance, sweep_dataset
+from liqsim.stopping import read_groups
 from liqsim.venues import FlatLeverage, Venue
 from liqsim.venues.words import NOT_STATED, rules_in_words, why_in_words
 
@@ -71,6 +72,7 @@ def compare_venues(
     monitoring: Duration | Literal["continuous"] = "continuous",
     gap_rule: Literal["liquidation", "stop"] = "liquidation",
     n_paths: int = 100_000,
+    groups: int | None = None,
     seed: int | np.random.SeedSequence = 0,
     threads: int | None = None,
     progress: bool = False,
@@ -95,7 +97,7 @@ def compare_venues(
     price : float
         Entry mark price, quote per base, the same on every venue.
     horizon : duration
-    premium, start, top_up, monitoring, gap_rule, n_paths, seed, threads, progress
+    premium, start, top_up, monitoring, gap_rule, n_paths, groups, seed, threads, progress
         As in :func:`sweep`.
     assume : mapping of str to mapping, optional
         For a venue's label, values that no source states: see :meth:`Venue.assume`. They are named in the notes.
@@ -127,8 +129,7 @@ def compare_venues(
     within their errors, not to the bit.
 
     Outcomes on the same paths rise and fall together, so a difference between two venues has a smaller error than
-    ``sqrt(se_1**2 + se_2**2)``, which is the bound to use. The error itself would need counts of joint outcomes, which
-    the sums do not hold.
+    ``sqrt(se_1**2 + se_2**2)``: give ``groups`` and ask :func:`difference`.
 
     Amounts are fractions of the entry value in the settlement currency: of the coin value on an inverse contract.
 
@@ -152,6 +153,7 @@ def compare_venues(
         horizons, premium=premium, price=price, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
         n_paths=n_paths, seed=seed, threads=threads,
     )  # fmt: skip
+    n_groups = read_groups(groups, settings.n_paths)
     left_out: dict[str, str] = {}
     cells: dict[str, Cell] = {}
     for label, venue in chosen.items():
@@ -174,21 +176,21 @@ def compare_venues(
     if not parts:
         reasons = "; ".join(f"{label}: {reason}" for label, reason in left_out.items())
         raise MarginRuleError(f"leverage={leverage!r}: no venue can be simulated; {reasons}")
-    found, seconds = run_cells([p.passes for p in parts], [p.cell.grid for p in parts], settings, progress)
+    run = run_cells([p.passes for p in parts], [p.cell.grid for p in parts], settings, progress, n_groups)
 
-    values = _filled([{name: x[0] for name, x in arrays.items()} for arrays in found], parts, len(kept), grid)
+    values = _filled([{name: x[0] for name, x in arrays.items()} for arrays in run.found], parts, len(kept), grid)
     prices = _filled([_prices(part.cell, settings) for part in parts], parts, len(kept), grid)
     inputs = run_inputs({model.name: model}, kept, np.array([size]), grid, settings)
     own_paths = [label for label, venue in kept.items() if venue.liquidation.procedure == "discretionary"]
-    record = inputs | {"axes": ["venue"], "left_out": left_out}
+    record = inputs | {"axes": ["venue"], "left_out": left_out} | ({"groups": n_groups} if n_groups else {})
     ds = sweep_dataset(
         {name: x[np.newaxis, :, np.newaxis, np.newaxis] for name, x in values.items()},
         {name: x[:, np.newaxis] for name, x in prices.items()},
         {"model": [model.name], "venue": list(kept), "notional": [size], "horizon": horizons, **grid_axes(grid)},
         {"venue"},
         currencies(kept),
-        settings.n_paths,
-        provenance("compare_venues", record, seed, settings.n_paths, seconds)
+        run.booked.group_paths,
+        provenance("compare_venues", record, seed, settings.n_paths, run.booked.seconds)
         | {"notes": notes_of(kept), "left_out": json.dumps(left_out), "own_paths": json.dumps(own_paths)},
     )
     return comparison_dataset(

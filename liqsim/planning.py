@@ -109,22 +109,39 @@ class Plan:
         found = run_inputs(self.models, self.venues, self.notionals, self.grid, self.settings)
         return found | {"axes": list(self.given)}
 
-    def dataset(self, found: Sequence[Mapping[str, np.ndarray]], n_paths: int, attrs: Mapping[str, Any]) -> xr.Dataset:
-        """The result.
+    def estimates(self, found: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Estimates of all cells by name, of shape (model, venue, notional, horizon, side, leverage, stop[, group]).
 
         Parameters
         ----------
         found : sequence of mapping
             Estimates of each of :attr:`cells`, as :func:`liqsim.cells.cell_estimates` returns them; empty where nothing
-            has been run.
-        n_paths : int
-        attrs : mapping
+            has been run, which becomes not-a-number.
         """
         outer = (len(self.models), len(self.venues), len(self.notionals))
-        shape = (len(self.settings.horizons), *(len(axis) for axis in grid_axes(self.grid).values()))
-        names = next((list(cell) for cell in found if cell), [])
-        empty = np.full(shape, np.nan)
-        prices = [entry_prices(cell, self.settings) for cell in self.cells[: outer[1] * outer[2]]]
+        shapes = {name: values.shape for cell in found for name, values in cell.items()}
+        return {
+            name: np.stack([cell.get(name, np.full(shape, np.nan)) for cell in found]).reshape(outer + shape)
+            for name, shape in shapes.items()
+        }
+
+    def dataset(
+        self, estimates: Mapping[str, np.ndarray], group_paths: np.ndarray, attrs: Mapping[str, Any], note: str = ""
+    ) -> xr.Dataset:
+        """The result.
+
+        Parameters
+        ----------
+        estimates : mapping
+            As :meth:`estimates` returns them.
+        group_paths : ndarray of int, shape (group,)
+            Paths of every group.
+        attrs : mapping
+        note : str
+            To be added to the notes.
+        """
+        n_outer = (len(self.venues), len(self.notionals))
+        prices = [entry_prices(cell, self.settings) for cell in self.cells[: n_outer[0] * n_outer[1]]]
         axes = {
             "model": list(self.models),
             "venue": list(self.venues),
@@ -133,16 +150,13 @@ class Plan:
             **grid_axes(self.grid),
         }
         return sweep_dataset(
-            {name: np.stack([cell.get(name, empty) for cell in found]).reshape(outer + shape) for name in names},
-            {
-                name: np.stack([p[name] for p in prices]).reshape(outer[1:] + prices[0][name].shape)
-                for name in prices[0]
-            },
+            estimates,
+            {name: np.stack([p[name] for p in prices]).reshape(n_outer + prices[0][name].shape) for name in prices[0]},
             axes,
             set(self.given),
             currencies(self.venues),
-            n_paths,
-            {**attrs, "notes": notes_of(self.venues)},
+            group_paths,
+            {**attrs, "notes": "\n".join(filter(None, [notes_of(self.venues), note]))},
         )
 
 

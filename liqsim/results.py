@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,22 @@ import xarray as xr
 from liqsim._core import selected_level
 from liqsim._version import __version__, git_version
 from liqsim.engine.plan import Pass
-from liqsim.engine.tally import CellSums, Moments
+from liqsim.engine.tally import CellSums, Moments, Sums, cell_sums
 from liqsim.stats import proportion_se
 
 __all__ = [
+    "ESTIMATES",
+    "PASSAGE_ESTIMATES",
     "SWEEP_AXES",
     "comparison_dataset",
     "digests",
     "fingerprint",
+    "group_name",
     "passage_dataset",
+    "passage_estimates",
     "provenance",
+    "se_name",
+    "sensitivity_dataset",
     "sweep_dataset",
     "sweep_estimates",
 ]
@@ -34,7 +40,7 @@ _CELL = ("side", "leverage", "stop")
 _DAYS_PER_YEAR = 365.0
 
 _FRACTION = "fraction of entry notional"
-_ESTIMATES: dict[str, tuple[str, str]] = {
+ESTIMATES: dict[str, tuple[str, str]] = {
     "p_liquidation": ("1", "probability of liquidation by the horizon"),
     "p_stop": ("1", "probability that the stop closes the position by the horizon"),
     "p_survival": ("1", "probability that the position is open at the horizon"),
@@ -53,6 +59,10 @@ _ESTIMATES: dict[str, tuple[str, str]] = {
     "uncovered_loss": (_FRACTION, "expected loss beyond margin and fund: auto-deleveraged or socialised"),
     "client_debit": (_FRACTION, "expected loss beyond the margin that the trader owes"),
 }
+PASSAGE_ESTIMATES: dict[str, tuple[str, str]] = {
+    "p_hit": ("1", "probability that the price reaches the level by the horizon"),
+    "alive_time": ("d", "expected time until the level is reached, the horizon at the latest"),
+}
 _COORDS: dict[str, tuple[str, str]] = {
     "side": ("", "side of the position"),
     "leverage": ("1", "leverage, notional over initial margin"),
@@ -62,11 +72,18 @@ _COORDS: dict[str, tuple[str, str]] = {
     "notional": ("", "entry notional"),
     "horizon": ("", "horizon"),
     "level": ("fraction of start price", "price ratio to the start"),
+    "parameter": ("", "what is differentiated by"),
 }
 
 
-def _se_name(name: str) -> str:
+def se_name(name: str) -> str:
+    """Name of an estimate's standard error."""
     return f"{name}_se"
+
+
+def group_name(name: str) -> str:
+    """Name of what holds an estimate for every group of paths."""
+    return f"{name}_by_group"
 
 
 def sweep_estimates(task: Pass, sums: CellSums, n_paths: int) -> dict[str, np.ndarray]:
@@ -78,7 +95,7 @@ def sweep_estimates(task: Pass, sums: CellSums, n_paths: int) -> dict[str, np.nd
     out["p_partial"] = sums.cut / n_paths
     out["p_margin_call"] = sums.called / n_paths
     for name in list(out):
-        out[_se_name(name)] = proportion_se(out[name], n_paths)
+        out[se_name(name)] = proportion_se(out[name], n_paths)
     nothing = Moments(np.zeros_like(sums.liquidated), np.zeros_like(sums.liquidated))
     moments = {
         "funding_cost": sums.funding_cost,
@@ -96,8 +113,23 @@ def sweep_estimates(task: Pass, sums: CellSums, n_paths: int) -> dict[str, np.nd
     }
     for name, moment in moments.items():
         out[name] = moment.mean(n_paths)
-        out[_se_name(name)] = moment.standard_error(n_paths)
+        out[se_name(name)] = moment.standard_error(n_paths)
     return out
+
+
+def passage_estimates(task: Pass, sums: Sums, levels: np.ndarray, n_paths: int) -> dict[str, np.ndarray]:
+    """Estimates and standard errors of first passages, each of shape (horizon, level), in the order of ``levels``."""
+    cells = cell_sums(task, sums)
+    side = (levels > 1.0).astype(int)
+    distance = np.abs(np.log(levels))
+    column = np.array([int(np.sum((side == side[i]) & (distance < distance[i]))) for i in range(len(levels))])
+    p = cells.stopped[:, side, 0, column] / n_paths
+    return {
+        "p_hit": p,
+        "p_hit_se": proportion_se(p, n_paths),
+        "alive_time": cells.time.mean(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
+        "alive_time_se": cells.time.standard_error(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
+    }
 
 
 def _covered(sums: CellSums, fund: float) -> Moments:
@@ -115,15 +147,22 @@ def label(ds: xr.Dataset, n_paths: int) -> xr.Dataset:
             ds[name].attrs.setdefault("long_name", long_name)
         if units:
             ds[name].attrs.setdefault("units", units)
-    for name, (units, long_name) in _ESTIMATES.items():
-        if name in ds:
-            ds[name].attrs = {"units": units, "long_name": long_name, "estimator": "mean", "n_paths": n_paths}
-            ds[_se_name(name)].attrs = {
-                "units": units,
-                "long_name": f"standard error of {name}",
-                "n_paths": n_paths,
-            }
+    for name in ds.data_vars:
+        if str(name).removesuffix("_se").removesuffix("_by_group") in {**ESTIMATES, **PASSAGE_ESTIMATES}:
+            ds[name].attrs = _about(str(name), n_paths)
     return ds
+
+
+def _about(name: str, n_paths: int) -> dict[str, Any]:
+    """Attributes of an estimate, of its standard error, or of what holds it for every group of paths."""
+    of = name.removesuffix("_se").removesuffix("_by_group")
+    units, long_name = {**ESTIMATES, **PASSAGE_ESTIMATES}[of]
+    if name == group_name(of):
+        return {"units": units, "long_name": f"{of} of each group of paths"}
+    if name == se_name(of):
+        return {"units": units, "long_name": f"standard error of {of}", "n_paths": n_paths}
+    estimator = "proportion" if name.startswith("p_") else "mean"
+    return {"units": units, "long_name": long_name, "estimator": estimator, "n_paths": n_paths}
 
 
 def sweep_dataset(
@@ -132,7 +171,7 @@ def sweep_dataset(
     axes: Mapping[str, Any],
     given: set[str],
     currency: tuple[str, str],
-    n_paths: int,
+    group_paths: np.ndarray,
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """Assemble the result of a sweep.
@@ -140,7 +179,7 @@ def sweep_dataset(
     Parameters
     ----------
     estimates : mapping
-        Arrays of shape (model, venue, notional, horizon, side, leverage, stop).
+        Arrays of shape (model, venue, notional, horizon, side, leverage, stop[, group]).
     prices : mapping
         Arrays of shape (venue, notional, side, leverage).
     axes : mapping
@@ -148,34 +187,44 @@ def sweep_dataset(
     given : set of str
         Those of model, venue, notional, horizon that the user gave as a list; the others lose their dimension.
     currency : (quote, settlement)
-    n_paths : int
+    group_paths : ndarray of int, shape (group,)
+        Paths of every group.
     attrs : mapping
     """
-    full = (*SWEEP_AXES, *_CELL)
+    dropped = [name for name in SWEEP_AXES if name not in given]
     coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
     coords["horizon"] = np.asarray(coords["horizon"], dtype="timedelta64[ns]")
-    ds = xr.Dataset(
-        {
-            **{name: (full, values) for name, values in estimates.items()},
-            **{name: (("venue", "notional", "side", "leverage"), values) for name, values in prices.items()},
-        },
-        coords=coords,
-    )
-    label(ds, n_paths)
     quote, settlement = currency
-    ds["notional"].attrs["units"] = quote
-    for name, units, long_name in (
-        ("liquidation_price", quote, "mark price at which the position is liquidated, at entry"),
-        ("bankruptcy_price", quote, "mark price at which the margin is used up, at entry"),
-        ("call_price", quote, "mark price from which the venue may call for margin or close the position, at entry"),
-        ("initial_margin", settlement, "margin posted at entry"),
-    ):
-        if name not in ds:
-            continue
-        ds[name].attrs = {"units": units, "long_name": long_name, "estimator": "exact"}
-    ds = ds.squeeze([name for name in SWEEP_AXES if name not in given])
-    ds.attrs = dict(attrs)
-    return stamped(ds)
+    exact = {
+        "liquidation_price": (quote, "mark price at which the position is liquidated, at entry"),
+        "bankruptcy_price": (quote, "mark price at which the margin is used up, at entry"),
+        "call_price": (quote, "mark price from which the venue may call for margin or close the position, at entry"),
+        "initial_margin": (settlement, "margin posted at entry"),
+    }
+
+    def variable(dims: tuple[str, ...], values: np.ndarray, attrs: dict[str, Any]) -> xr.Variable:
+        axes = tuple(axis for axis, name in enumerate(dims) if name in dropped)
+        return xr.Variable([name for name in dims if name not in dropped], values.squeeze(axes), attrs)
+
+    n_paths = int(group_paths.sum())
+    full = (*SWEEP_AXES, *_CELL, "group")
+    variables = {
+        name: variable(full[: values.ndim], values, _about(name, n_paths)) for name, values in estimates.items()
+    }
+    if any("group" in found.dims for found in variables.values()):
+        about_groups = {"units": "1", "long_name": "paths of each group"}
+        variables["group_paths"] = xr.Variable(("group",), group_paths, about_groups)
+    for name, values in prices.items():
+        units, long_name = exact[name]
+        attrs_of = {"units": units, "long_name": long_name, "estimator": "exact"}
+        variables[name] = variable(("venue", "notional", "side", "leverage"), values, attrs_of)
+    named = {}
+    for name, values in coords.items():
+        units, long_name = _COORDS.get(name, ("", ""))
+        units = quote if name == "notional" else units
+        about = {key: text for key, text in (("long_name", long_name), ("units", units)) if text}
+        named[name] = xr.Variable((), np.asarray(values)[0], about) if name in dropped else (name, values, about)
+    return stamped(xr.Dataset(variables, named, dict(attrs)))
 
 
 _WORDS: dict[str, str] = {
@@ -222,6 +271,34 @@ def comparison_dataset(
     return stamped(ds.squeeze([name for name in _CELL if name not in given]))
 
 
+def sensitivity_dataset(
+    derivatives: Mapping[str, np.ndarray],
+    axes: Mapping[str, Any],
+    units: Sequence[str],
+    steps: Sequence[float],
+    has_horizon_axis: bool,
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """Assemble derivatives, of shape (parameter, horizon, side, leverage, stop), and their standard errors."""
+    dims = ("parameter", "horizon", *_CELL)
+    coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
+    coords["horizon"] = np.asarray(coords["horizon"], dtype="timedelta64[ns]")
+    coords["parameter_unit"] = ("parameter", list(units), {"long_name": "unit of a change of the parameter"})
+    ds = xr.Dataset({name: (dims, values) for name, values in derivatives.items()}, coords=coords)
+    label(ds, int(attrs["n_paths"]))
+    for name in derivatives:
+        if name in ESTIMATES:
+            unit, long_name = ESTIMATES[name]
+            ds[name].attrs |= {"estimator": "central difference", "long_name": f"derivative of the {long_name}"}
+            for variable in (name, se_name(name)):
+                ds[variable].attrs["units"] = f"{unit} per unit of the parameter"
+    ds["step"] = ("parameter", list(steps), {"long_name": "step of the central difference"})
+    if not has_horizon_axis:
+        ds = ds.squeeze("horizon")
+    ds.attrs = dict(attrs)
+    return ds
+
+
 def passage_dataset(
     levels: np.ndarray,
     horizons: np.ndarray,
@@ -236,12 +313,6 @@ def passage_dataset(
         coords={"horizon": np.asarray(horizons, dtype="timedelta64[ns]"), "level": levels},
     )
     label(ds, n_paths)
-    for name, units, long_name in (
-        ("p_hit", "1", "probability that the price reaches the level by the horizon"),
-        ("alive_time", "d", "expected time until the level is reached, the horizon at the latest"),
-    ):
-        ds[name].attrs = {"units": units, "long_name": long_name, "estimator": "mean", "n_paths": n_paths}
-        ds[_se_name(name)].attrs = {"units": units, "long_name": f"standard error of {name}", "n_paths": n_paths}
     if not has_horizon_axis:
         ds = ds.squeeze("horizon")
     ds.attrs = dict(attrs)
@@ -252,7 +323,7 @@ def digests(ds: xr.Dataset) -> dict[str, str]:
     """SHA-256 of every variable's values by name: little-endian, in C order; texts as JSON."""
     found = {}
     for name in sorted(map(str, ds.variables)):
-        values = ds[name].values
+        values = ds.variables[name].values
         if values.dtype.kind in "OUT":
             data = json.dumps([str(v) for v in values.reshape(-1)]).encode()
         else:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
+import json
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from liqsim.arguments import read_horizons, read_looks, read_numbers, read_paths
-from liqsim.cells import progress_bar, run_cells
+from liqsim.cells import Booked, book, grid_axes, run_cells
 from liqsim.durations import Duration
 from liqsim.engine.plan import passage_pass, seed_key
-from liqsim.engine.run import check_threads, run_passes
-from liqsim.engine.tally import cell_sums
+from liqsim.engine.run import check_threads
 from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
 from liqsim.planning import plan_sweep
-from liqsim.results import passage_dataset, provenance
-from liqsim.stats import proportion_se
+from liqsim.results import ESTIMATES, PASSAGE_ESTIMATES, passage_dataset, passage_estimates, provenance
+from liqsim.stopping import MOST_PATHS, USUAL_PATHS, Target, horizon_labels, read_groups, read_target
 from liqsim.venues import Venue
 
 __all__ = ["first_passage", "sweep"]
@@ -43,7 +43,11 @@ def sweep(
     gap_rule: Literal["liquidation", "stop"] = "liquidation",
     start: str | dt.datetime | np.datetime64 | None = None,
     top_up: float = 0.0,
-    n_paths: int = 100_000,
+    n_paths: int | None = None,
+    rel_error: float | Mapping[str, float] | None = None,
+    abs_error: float | Mapping[str, float] | None = None,
+    error_at: Mapping[str, Any] | None = None,
+    groups: int | None = None,
     seed: int | np.random.SeedSequence = 0,
     threads: int | None = None,
     progress: bool = False,
@@ -81,8 +85,18 @@ def sweep(
         funding stamps count from entry, and calendars from Monday 2026-01-05 00:00 UTC.
     top_up : float
         What the trader will add on margin calls in all, fraction of entry notional, in [0, 1000].
-    n_paths : int
-        Paths, in [1, 2**40].
+    n_paths : int, optional
+        Paths, in [1, 2**40]; 100,000 unless given. With an error target the most that are simulated, 2**24 unless
+        given.
+    rel_error, abs_error : float or mapping of str to float, optional
+        Standard error at which the run may end: over the estimate, in (0, 0.1], and in the variable's own unit. A
+        number is about ``p_liquidation``, a mapping names variables. Every cell has to meet its target; of a relative
+        and an absolute one for the same variable, either.
+    error_at : mapping of str to label or list of labels, optional
+        The cells that have to, by dimension, such as ``{"leverage": [5, 10], "stop": inf}``; all unless given.
+    groups : int, optional
+        Groups of paths, in [8, 1024] (64 is a good choice), of which every estimate ``x`` is given as ``x_by_group``:
+        what :func:`difference` and :func:`jackknife` need. None unless given.
     seed : int or numpy.random.SeedSequence
         Same seed, same bits: on any number of threads, instruction set, and whatever else is asked for.
     threads : int, optional
@@ -120,6 +134,12 @@ def sweep(
     open at the stamp, a stamp at the horizon included. A position open at the horizon is closed there at the taker fee.
     Long and short cells each have their exact law, but not their joint law: minima and maxima share a random number.
 
+    An error target is looked at after 16,384 paths and then whenever their number has grown by a fifth, so that seed
+    and target alone decide where the run ends; the result is that of ``n_paths`` of that number, bit for bit. What has
+    been reached is in ``attrs["accuracy"]`` (JSON) and, where it falls short, in the notes, with an upper confidence
+    bound for an event that was never seen. Ending when enough events have been seen biases a probability upwards, by
+    about ``rel_error`` standard errors and at most a tenth of one.
+
     Examples
     --------
     >>> import liqsim as lq
@@ -131,14 +151,26 @@ def sweep(
     """
     plan = plan_sweep(
         model, venue, leverage=leverage, stop=stop, side=side, notional=notional, price=price, horizon=horizon,
-        premium=premium, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up, n_paths=n_paths,
-        seed=seed, threads=threads,
+        premium=premium, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
+        n_paths=_most_paths(n_paths, rel_error, abs_error), seed=seed, threads=threads,
     )  # fmt: skip
     settings, cells = plan.settings, plan.cells
+    n_groups = read_groups(groups, settings.n_paths)
+    labels = {"model": list(plan.models), "venue": list(plan.venues), "notional": plan.notionals.tolist()}
+    labels |= {"horizon": horizon_labels(settings.horizons)}
+    labels |= {name: np.asarray(values).tolist() for name, values in grid_axes(plan.grid).items()}
+    target = read_target(rel_error, abs_error, error_at, "p_liquidation", list(ESTIMATES), labels)
     passes = [[plan.make(cell, timeline) for timeline in plan.timelines(cell.venue)] for cell in cells]
-    plan.check_memory(settings.threads)
-    found, seconds = run_cells(passes, [plan.grid] * len(cells), settings, progress)
-    return plan.dataset(found, settings.n_paths, provenance("sweep", plan.inputs(), seed, settings.n_paths, seconds))
+    plan.check_memory(settings.threads, kept=2 * sum(plan.tallies) * (n_groups or 1))
+    run = run_cells(
+        passes, [plan.grid] * len(cells), settings, progress, n_groups,
+        None if target is None else lambda found, n: target.is_met(plan.estimates(found), n),
+    )  # fmt: skip
+    estimates, booked = plan.estimates(run.found), run.booked
+    inputs = plan.inputs() | ({"groups": n_groups} if n_groups else {})
+    reached = _reached(target, estimates, booked.n_paths, settings.n_paths)
+    attrs = provenance("sweep", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
+    return plan.dataset(estimates, booked.group_paths, attrs, reached.note)
 
 
 def first_passage(
@@ -147,7 +179,10 @@ def first_passage(
     horizon: Duration | Sequence[Duration] = "30D",
     *,
     monitoring: Duration | Literal["continuous"] = "continuous",
-    n_paths: int = 100_000,
+    n_paths: int | None = None,
+    rel_error: float | Mapping[str, float] | None = None,
+    abs_error: float | Mapping[str, float] | None = None,
+    error_at: Mapping[str, Any] | None = None,
     seed: int | np.random.SeedSequence = 0,
     threads: int | None = None,
     progress: bool = False,
@@ -164,8 +199,8 @@ def first_passage(
         End of the watch. A list becomes a dimension.
     monitoring : "continuous" or duration
         Time between looks at the price; the first look is one interval after the start.
-    n_paths, seed, threads, progress
-        As in :func:`sweep`.
+    n_paths, rel_error, abs_error, error_at, seed, threads, progress
+        As in :func:`sweep`; a number as error target is about ``p_hit``.
 
     Returns
     -------
@@ -198,33 +233,56 @@ def first_passage(
         raise ParameterError("levels=1 is the start itself; give ratios below or above 1")
     horizons, has_horizons = read_horizons(horizon)
     checks = read_looks(monitoring, horizons)
-    n_paths = read_paths(n_paths)
+    most = read_paths(_most_paths(n_paths, rel_error, abs_error))
     threads = check_threads(threads)
     key = seed_key(seed)
+    labels = {"horizon": horizon_labels(horizons), "level": ratios.tolist()}
+    target = read_target(rel_error, abs_error, error_at, "p_hit", list(PASSAGE_ESTIMATES), labels)
     passes = [passage_pass(model, ratios, timeline, key) for timeline in build_timelines(horizons, None, checks)]
-    begun = time.perf_counter()
-    with progress_bar(progress, len(passes) * n_paths) as report:
-        totals = run_passes(passes, n_paths, threads, report)
-    seconds = time.perf_counter() - begun
 
-    side = (ratios > 1.0).astype(int)
-    distance = np.abs(np.log(ratios))
-    column = np.array([int(np.sum((side == side[i]) & (distance < distance[i]))) for i in range(len(ratios))])
-    names = ("p_hit", "p_hit_se", "alive_time", "alive_time_se")
-    estimates = {name: np.empty((len(horizons), len(ratios))) for name in names}
-    for task, total in zip(passes, totals, strict=True):
-        sums = cell_sums(task, total)
-        at = list(task.horizons)
-        p = sums.stopped[:, side, 0, column] / n_paths
-        estimates["p_hit"][at] = p
-        estimates["p_hit_se"][at] = proportion_se(p, n_paths)
-        estimates["alive_time"][at] = sums.time.mean(n_paths)[:, side, 0, column] * 365.0
-        estimates["alive_time_se"][at] = sums.time.standard_error(n_paths)[:, side, 0, column] * 365.0
+    def estimates(booked: Booked) -> dict[str, np.ndarray]:
+        found = [passage_estimates(*both, ratios, booked.n_paths) for both in zip(passes, booked.totals(), strict=True)]
+        out = {name: np.empty((len(horizons), len(ratios))) for name in found[0]}
+        for task, values in zip(passes, found, strict=True):
+            for name, x in values.items():
+                out[name][list(task.horizons)] = x
+        return out
+
+    booked = book(
+        passes, most, threads, progress,
+        is_enough=None if target is None else lambda booked: target.is_met(estimates(booked), booked.n_paths),
+    )  # fmt: skip
+    found = estimates(booked)
     inputs = {
         "model": model.to_dict(),
         "levels": ratios.tolist(),
         "horizon_ns": horizons,
         "monitoring_ns": checks,
     }
-    attrs = provenance("first_passage", inputs, seed, n_paths, seconds)
-    return passage_dataset(ratios, np.asarray(horizons), estimates, has_horizons, n_paths, attrs)
+    reached = _reached(target, found, booked.n_paths, most)
+    attrs = provenance("first_passage", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
+    attrs |= {"notes": reached.note} if target is not None else {}
+    return passage_dataset(ratios, np.asarray(horizons), found, has_horizons, booked.n_paths, attrs)
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """How accurate a run has become: for its provenance, its attributes and its notes; nothing without a target."""
+
+    inputs: dict[str, Any]
+    attrs: dict[str, str]
+    note: str
+
+
+def _reached(target: Target | None, estimates: Mapping[str, np.ndarray], n_paths: int, most: int) -> _Reached:
+    if target is None:
+        return _Reached({}, {}, "")
+    record, note = target.report(estimates, n_paths)
+    asked = {"accuracy": target.to_dict() | {"most_paths": most}}
+    return _Reached(asked, {"accuracy": json.dumps(asked["accuracy"] | record)}, note)
+
+
+def _most_paths(n_paths: Any, rel_error: Any, abs_error: Any) -> Any:
+    if n_paths is not None:
+        return n_paths
+    return USUAL_PATHS if rel_error is None and abs_error is None else MOST_PATHS

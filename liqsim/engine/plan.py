@@ -127,6 +127,21 @@ class Pass:
         return float(self.rules["entry_fee"])
 
     @property
+    def exit_fee(self) -> float:
+        """Fee paid at the exit, share of the value then."""
+        return float(self.rules["exit_fee"])
+
+    @property
+    def exit_money(self) -> float:
+        """What is paid at the exit whatever the price, per entry notional."""
+        return float(self.rules["exit_money"])
+
+    @property
+    def directions(self) -> np.ndarray:
+        """1 for sides whose profit rises with the value ratio, -1 for the others."""
+        return np.array([-1.0, 1.0]) if self.rules["inverse"] else np.array([1.0, -1.0])
+
+    @property
     def returns_rest(self) -> bool:
         """Whether the trader keeps what is left after a liquidation."""
         return bool(self.rules["returns_rest"])

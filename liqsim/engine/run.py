@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -16,7 +18,7 @@ from liqsim.engine.tally import Sums
 from liqsim.engine.tasks import SMALLEST_TASK, Bench, Job, run_jobs
 from liqsim.errors import ParameterError
 
-__all__ = ["Threads", "available_threads", "check_threads", "run_passes"]
+__all__ = ["Threads", "available_threads", "check_threads", "run_groups", "run_passes"]
 
 
 def available_threads() -> int:
@@ -89,17 +91,37 @@ def run_passes(
     list of Sums
         In the order of ``passes``.
     """
-    found: dict[int, Sums] = {}
+    return [sums for (sums,) in run_groups(passes, (0, n_paths), threads, report)]
+
+
+def run_groups(
+    passes: Sequence[Pass], edges: Sequence[int], threads: int, report: Callable[[int], Any] = lambda count: None
+) -> list[list[Sums]]:
+    """Run every pass over paths ``edges[0] .. edges[-1] - 1`` and keep the sums of groups of paths apart.
+
+    Parameters
+    ----------
+    passes : sequence of Pass
+    edges : sequence of int
+        Not falling: group ``g`` holds paths ``edges[g] .. edges[g + 1] - 1``.
+    threads : int
+    report : callable
+        Called with the number of paths of each finished task.
+
+    Returns
+    -------
+    list of list of Sums
+        Of every group, in the order of ``passes``.
+    """
+    ranges = tuple((first, end) for first, end in itertools.pairwise(edges) if first < end)
+    found = [[Sums.of(task.kernel()) for _ in edges[1:]] for task in passes]
 
     def add(number: int, first: int, count: int, sums: Sums) -> None:
-        if number in found:
-            found[number].merge(sums)
-        else:
-            found[number] = sums
+        found[number][bisect.bisect_right(edges, first) - 1].merge(sums)
         report(count)
 
-    jobs = [Job(k, lambda task=task: task, ((0, n_paths),)) for k, task in enumerate(passes)]  # type: ignore[misc]
-    most = max(1, len(passes) * n_paths // SMALLEST_TASK)
+    jobs = [Job(k, lambda task=task: task, ranges) for k, task in enumerate(passes)]  # type: ignore[misc]
+    most = max(1, len(passes) * (edges[-1] - edges[0]) // SMALLEST_TASK)
     with Threads(min(threads, most)) as scheduler:
         run_jobs(jobs, scheduler, add)
-    return [found[k] for k in range(len(passes))]
+    return found

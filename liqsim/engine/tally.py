@@ -1,13 +1,16 @@
 """Exact sums over paths and the estimates they give.
 
 A kernel books a crossing once, at the corner of the rectangle of cells that are still open. Prefix sums over the grid
-(rows for stops, columns for liquidations, both for survivors) recover every cell; see the kernel's header. A position
-that lives on after the venue has acted on it is booked by itself, in every column that is left when it ends.
+(rows for stops, columns for liquidations, both for survivors) recover every cell; see the kernel's header. What is
+booked are sums of what was paid, the time and the price gain, and of their products: fees, P&L, shortfall and what the
+engine keeps are affine in them for every row and kind of end. A position that lives on after the venue has acted on it
+is booked by itself, amount by amount, in every column that is left when it ends.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +18,13 @@ from liqsim.engine.plan import Pass
 
 __all__ = ["CellSums", "Moments", "Sums", "Totals", "cell_sums"]
 
-_LIQUIDATED, _STOPPED, _SURVIVED = range(3)
+_LIQUIDATED, _DRAINED, _BANKRUPT, _STOPPED, _OVERDRAWN, _SURVIVED = range(6)
 _LOW_BITS = 31
 _VALUE_SCALE = 2.0**-32
 _SQUARE_HIGH_SCALE = 2.0**-16
 _SQUARE_LOW_SCALE = 2.0**-58
+_PRODUCT_HIGH_SCALE = 4.0
+_PRODUCT_LOW_SCALE = 2.0**-44
 
 
 class Totals:
@@ -38,6 +43,12 @@ class Totals:
         """Add the sums of another worker."""
         self.low += other.low
         self.high += other.high
+
+    def __add__(self, other: Totals) -> Totals:
+        both = Totals(self.low.shape)
+        both.merge(self)
+        both.merge(other)
+        return both
 
     @classmethod
     def from_limbs(cls, limbs: np.ndarray) -> Totals:
@@ -93,10 +104,18 @@ class Sums:
     whole: Totals
     carried: Totals
 
+    @classmethod
+    def of(cls, kernel: Any) -> Sums:
+        """Empty sums for what a kernel books."""
+        return cls(Totals(kernel.tally_shape()), Totals(kernel.carried_shape()))
+
     def merge(self, other: Sums) -> None:
         """Add the sums of another worker."""
         self.whole.merge(other.whole)
         self.carried.merge(other.carried)
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(self.whole + other.whole, self.carried + other.carried)
 
 
 @dataclass(frozen=True)
@@ -138,6 +157,34 @@ def _affine(count: np.ndarray, x: Moments, a: np.ndarray, b: np.ndarray | float)
     return Moments(a * count + b * x.total, a * (a * count) + 2.0 * b * (a * x.total) + b * b * x.squares)
 
 
+class _Ends:
+    """Whole positions that ended in one way: their number, moments of what was paid, of the time and the price gain."""
+
+    def __init__(self, sums: np.ndarray) -> None:
+        self.count = sums[..., 0]
+        self.paid, self.time, self.gain = (sums[..., 1 + k] * _VALUE_SCALE for k in range(3))
+        self.paid2, self.time2, self.gain2, self.paid_gain = (
+            sums[..., 4 + k] * _PRODUCT_LOW_SCALE + sums[..., 8 + k] * _PRODUCT_HIGH_SCALE for k in range(4)
+        )
+
+    def amount(self, constant: np.ndarray | float = 0.0, paid: float = 0.0, gain: np.ndarray | float = 0.0) -> Moments:
+        """Moments of ``constant + paid * (what was paid) + gain * (price gain)``."""
+        total = paid * self.paid + gain * self.gain
+        squares = paid * paid * self.paid2 + gain * gain * self.gain2 + 2.0 * paid * gain * self.paid_gain
+        return Moments(
+            constant * self.count + total,
+            np.maximum(constant * (constant * self.count) + 2.0 * constant * total + squares, 0.0),
+        )
+
+    @property
+    def funding(self) -> Moments:
+        return Moments(self.paid, self.paid2)
+
+    @property
+    def duration(self) -> Moments:
+        return Moments(self.time, self.time2)
+
+
 def cell_sums(task: Pass, sums: Sums) -> CellSums:
     """Turn booked corners into sums per cell.
 
@@ -147,34 +194,51 @@ def cell_sums(task: Pass, sums: Sums) -> CellSums:
     sums : Sums
         What its kernel has booked.
     """
-    # axes after the outcome is taken: horizon, side, row, column, field
-    liquidated = sums.whole.prefix(_LIQUIDATED, (0, 3))
-    stopped = sums.whole.prefix(_STOPPED, (0, 2))
-    survived = sums.whole.prefix(_SURVIVED, (2, 3))
-    n_liquidated = liquidated[..., 0]
-    entry_fee = np.float64(task.entry_fee)
+    # axes after the end is taken: horizon, side, row, column, field
+    liquidated, drained, bankrupt = (
+        _Ends(sums.whole.prefix(end, (0, 3))) for end in (_LIQUIDATED, _DRAINED, _BANKRUPT)
+    )
+    stopped, overdrawn = (_Ends(sums.whole.prefix(end, (0, 2))) for end in (_STOPPED, _OVERDRAWN))
+    survived = _Ends(sums.whole.prefix(_SURVIVED, (2, 3)))
+    n_liquidated = liquidated.count + drained.count + bankrupt.count
     nothing = Moments(np.zeros_like(n_liquidated), np.zeros_like(n_liquidated))
+
+    # of a position closed at the market: w = 1 + worth * gain is the value ratio there
+    worth = task.directions[:, np.newaxis, np.newaxis]
+    closing = task.exit_fee + task.exit_money
+    entry_fee, margin = task.entry_fee, task.margin[:, np.newaxis]
+    lost = margin + entry_fee
+
+    def fees(ends: _Ends) -> Moments:
+        return ends.amount(entry_fee + closing, gain=task.exit_fee * worth)
+
+    def net(ends: _Ends, more: np.ndarray | float = 0.0, sign: float = 1.0) -> Moments:
+        """P&L after fees plus ``more``, times ``sign``."""
+        return ends.amount(sign * (more - entry_fee - closing), -sign, sign * (1.0 - task.exit_fee * worth))
+
     if task.returns_rest:
-        fees = _moments(liquidated, 2)
-        kept, pnl = nothing, _moments(liquidated, 3)
-        returned = _returned(task, n_liquidated, pnl, _moments(liquidated, 4))
+        liquidation_fees = fees(liquidated) + fees(drained) + bankrupt.amount(entry_fee)
+        kept, returned = nothing, net(liquidated, lost)
+        shortfall = net(drained, lost, -1.0) + bankrupt.amount(-margin, 1.0, -1.0)
+        pnl = net(liquidated) + (net(drained) if task.client_pays else drained.amount(-lost)) + bankrupt.amount(-lost)
     else:
-        lost = task.margin[:, np.newaxis] + entry_fee
-        fees = Moments(n_liquidated * entry_fee, n_liquidated * entry_fee * entry_fee)
-        kept, returned = _moments(liquidated, 2), nothing
-        owed = _moments(liquidated, 4) if task.client_pays else nothing
-        pnl = _affine(n_liquidated, owed, -lost, -1.0)
+        liquidation_fees = liquidated.amount(entry_fee) + bankrupt.amount(entry_fee)
+        kept, returned = liquidated.amount(margin, -1.0, 1.0), nothing
+        shortfall = bankrupt.amount(-margin, 1.0, -1.0)
+        owed = bankrupt.amount(-entry_fee, -1.0, 1.0) if task.client_pays else bankrupt.amount(-lost)
+        pnl = liquidated.amount(-lost) + owed
+    every = (liquidated, drained, bankrupt, stopped, overdrawn, survived)
     whole = CellSums(
         liquidated=n_liquidated,
-        stopped=stopped[..., 0],
-        survived=survived[..., 0],
+        stopped=stopped.count + overdrawn.count,
+        survived=survived.count,
         cut=nothing.total,
         called=nothing.total,
-        funding_cost=_moments(liquidated, 0) + _moments(stopped, 0) + _moments(survived, 0),
-        time=_moments(liquidated, 1) + _moments(stopped, 1) + _moments(survived, 1),
-        fees=fees + _moments(stopped, 2) + _moments(survived, 2),
-        pnl=pnl + _moments(stopped, 3) + _moments(survived, 3),
-        shortfall=_moments(liquidated, 4) + _moments(stopped, 4),
+        funding_cost=sum((ends.funding for ends in every), nothing),
+        time=sum((ends.duration for ends in every), nothing),
+        fees=liquidation_fees + fees(stopped) + fees(overdrawn) + fees(survived),
+        pnl=pnl + net(stopped) + net(survived) + (net(overdrawn) if task.client_pays else overdrawn.amount(-lost)),
+        shortfall=shortfall + net(overdrawn, lost, -1.0),
         engine_kept=kept,
         returned=returned,
         closed_share=Moments(n_liquidated, n_liquidated),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from liqsim._version import __version__
@@ -268,4 +269,4 @@ class Work:
         )  # fmt: skip
         if study.title:
             attrs["title"] = study.title
-        return plan.dataset(found, self.n_paths, attrs)
+        return plan.dataset(plan.estimates(found), np.array([self.n_paths]), attrs)

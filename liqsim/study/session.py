@@ -247,7 +247,7 @@ def partial_dataset(place: Place) -> xr.Dataset:
     attrs = provenance(
         "sweep", plan.inputs(), study.arguments["seed"], int(done.max()), seconds, study.resolved
     )  # fmt: skip
-    ds = plan.dataset(found, int(done.max()), attrs)
+    ds = plan.dataset(plan.estimates(found), np.array([int(done.max())]), attrs)
     shape = (len(plan.models), len(plan.venues), len(plan.notionals), n_horizons)
     names = ("model", "venue", "notional", "horizon")
     index = tuple(slice(None) if name in plan.given else 0 for name in names)
@@ -334,7 +334,7 @@ def rerun(
         groups[cell].append((passes[number], sums[number], n_paths))
     found = [cell_estimates(group, plan.grid, len(plan.settings.horizons)) for group in groups]
     attrs = provenance("sweep", plan.inputs(), study.arguments["seed"], n_paths, 0.0, study.resolved)
-    ds = plan.dataset(found, n_paths, attrs)
+    ds = plan.dataset(plan.estimates(found), np.array([n_paths]), attrs)
     mine, theirs = digests(ds), digests(old)
     differing = tuple(name for name in dict.fromkeys([*theirs, *mine]) if mine.get(name) != theirs.get(name))
     kept = ("version", "git", "instruction_set", "platform")

@@ -72,7 +72,7 @@ def passes(case):
     """The kernel's passes of a case, with the numbers that ``sweep`` gives them."""
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "run_passes", lambda tasks, *rest: found.extend(tasks) or run.run_passes(tasks, *rest))
+        patch.setattr(cells, "run_groups", lambda tasks, *rest: found.extend(tasks) or run.run_groups(tasks, *rest))
         sweep(case, n_paths=1)
     return found
 

@@ -18,7 +18,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
-SIMULATION = RULES | {"_core", "stats", "engine", "results", "arguments", "cells", "planning", "sweep", "compare"}
+SIMULATION = RULES | {
+    "_core", "stats", "engine", "results", "arguments", "stopping", "cells", "planning", "sweep", "compare",
+}  # fmt: skip
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
 PARTS = {  # part of the package: the other parts that it may import
     "errors": set(),
@@ -34,13 +36,18 @@ PARTS = {  # part of the package: the other parts that it may import
     "reference": RULES | {"engine"},
     "results": RULES | {"_core", "stats", "engine"},
     "arguments": RULES | {"engine"},
-    "cells": RULES | {"engine", "results", "arguments"},
+    "stopping": RULES | {"engine", "stats"},
+    "cells": RULES | {"engine", "results", "arguments", "stopping"},
     "planning": RULES | {"engine", "results", "arguments", "cells"},
-    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "cells", "planning"},
+    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells", "planning"},
+    "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
+    "order_statistics": {"stats"},
+    "inverse": SIMULATION - {"_core", "results", "compare"} | {"order_statistics"},
+    "sensitivity": RULES | {"engine", "stats", "results", "arguments", "cells"},
+    "intervals": {"errors", "stats", "results"},
     "store": FOUNDATION | {"engine", "results"},
     "files": FOUNDATION | {"results", "store"},
     "study": SIMULATION | FITS | {"store", "files"},
-    "compare": RULES | {"engine", "results", "arguments", "cells"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},
@@ -52,8 +59,11 @@ PARTS = {  # part of the package: the other parts that it may import
 }
 MAY_IMPORT_XARRAY = {
     "results",
-    "planning",
+    "intervals",
+    "inverse",
+    "sensitivity",
     "sweep",
+    "planning",
     "store",
     "files",
     "study",

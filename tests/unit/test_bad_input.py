@@ -23,8 +23,7 @@ def no_simulation(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("the simulation started")
 
-    for module in ("liqsim.sweep", "liqsim.cells"):
-        monkeypatch.setattr(importlib.import_module(module), "run_passes", refuse)
+    monkeypatch.setattr(importlib.import_module("liqsim.cells"), "run_groups", refuse)
 
 
 def sweep(model=GBM, venue=VENUE, **changes):
@@ -221,7 +220,7 @@ def test_side(side):
 
 
 @pytest.mark.parametrize("call", [sweep, first_passage])
-@pytest.mark.parametrize("n_paths", [0, -5, 1.5, True, "100", None, NAN, INF, 2**41, [300], 1j])
+@pytest.mark.parametrize("n_paths", [0, -5, 1.5, True, "100", NAN, INF, 2**41, [300], 1j])
 def test_n_paths(call, n_paths):
     with refused(f"n_paths={n_paths!r} is not allowed; give a whole number in [1, 1099511627776]"):
         call(n_paths=n_paths)

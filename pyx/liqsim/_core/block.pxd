@@ -7,12 +7,15 @@ cdef enum:
     LINES = 64           # affine pieces of the maintenance requirement, at most
     TIERS = 256          # its tiers, at most
     SETS = 4             # requirements that take turns, or are looked at on occasions of their own, at most
-    BUFFER = 128         # records that wait to be booked; they and their values fit in L1
-    QUANTITIES = 5
-    FIELDS = 16          # count, then value, high and low part of the square for each quantity
-    LIQUIDATED = 0
-    STOPPED = 1
-    SURVIVED = 2
+    BUFFER = 64          # records that wait to be booked; they and their values fit in L1
+    KINDS = 6
+    LIQUIDATED = 0       # ends of a position, as booked; see tally.pxd
+    DRAINED = 1          # liquidated, and the fees are more than what is left
+    BANKRUPT = 2         # liquidated with nothing left
+    STOPPED = 3
+    OVERDRAWN = 4        # stopped, and the loss is more than the margin it is limited to
+    SURVIVED = 5
+    FIELDS = 12          # count; paid, time, gain; squares of the three and paid times gain; their high parts
     NO_JUMPS = 0
     NORMAL_JUMPS = 1
     EXPONENTIAL_JUMPS = 2
@@ -44,9 +47,11 @@ cdef struct Tiers:
     double rate[TIERS]
     double deduction[TIERS]
     double slope, fee
-    int n_lines                  # of the whole position, where the form is CONVEX
-    double alpha[LINES]
-    double beta[LINES]
+    # Of the whole position, where the form is CONVEX: with the margin of row r and what has been paid, line k is met at
+    # value ratio at[k * (n_rows + 1) + r] + per[k] * paid.
+    int n_lines
+    const double *at
+    double per[LINES]
 
 cdef struct Procedure:
     # What the engine does with a position that it does not simply close; liqsim.venues.liquidation in numbers.
@@ -76,6 +81,7 @@ cdef struct Rules:
     double scale, interest, clamp, cap, smoothing, change_cap, first_rate
     const double *margin          # [n_rows + 1] per unit of entry notional, rising; the last is out of reach
     const double *stop[2]         # [n_cols + 1] log level, receding from 0; the last cannot be reached
+    const double *stop_ratio[2]   # [n_cols + 1] the same as value ratios
     const double *instant         # [n_intervals + 1] years
     const double *pays            # [n_intervals] funding paid at the interval's end: its length over the usual one, or 0
     const double *charge[2]       # [n_intervals + 1] what a side pays besides, at entry and at each interval's end
@@ -88,61 +94,68 @@ cdef struct Rules:
     const int32_t *horizon        # [n_intervals] horizon that ends here, or -1
     uint32_t key[2]
 
-cdef struct Block:
-    int n, n_closed, n_records, bad, set_in_force
-    # lanes
+cdef struct Lanes:
+    # Lanes that advance together: all of a block to an interval's end, or the few that jump before, packed.
+    int32_t lane[LANES]              # of the block
     uint64_t path[LANES]
+    uint64_t index[LANES]            # jumps so far in the interval
     double x[LANES]
-    double next_jump[LANES]
-    double premium[LANES]
-    double rate[LANES]
-    double accrued[LANES]            # funding that a long owes until the next settlement
-    double paid[2][LANES]            # by a whole position of either side, per entry notional
-    double last_r2[LANES]            # the same once the interval is over, for the premium
-    double last_c2[LANES]
-    double premium_shift[LANES]      # mean of the premium's innovation given the price's increments
-    double premium_known[LANES]      # and the variance that they explain
-    int32_t row[2][LANES]
-    int32_t col[2][LANES]
-    double liquidation[2][LANES]     # log level of the current row
-    double nearest[2][LANES]         # of this and the current stop, whichever comes first
-    double margin[LANES]
-    double stop[LANES]
-    double w[LANES]
-    # lanes under way in a pass
-    int32_t lane[LANES]
-    uint64_t p_path[LANES]
-    double p_x[LANES]
-    double p_t[LANES]
-    double p_jump[LANES]
-    double p_low[LANES]
-    double p_high[LANES]
-    double p_r2[LANES]               # the second normal of the lane's last segment so far: sqrt(r2) c2
-    double p_c2[LANES]
-    double r2[LANES]                 # two normals, sqrt(r2) c1 and sqrt(r2) c2
-    double c1[LANES]
-    double c2[LANES]
-    double bridge[LANES]             # exponential that draws the segment's extremes
-    double y[LANES]
-    double dt[LANES]
-    uint64_t code[LANES]
+    double t[LANES]
+    double jump[LANES]               # time of the next one
+    double near[2][LANES]            # log level that has to be reached before anything can happen
+    # a Brownian segment from (t, x) to (t + dt, y)
     uint64_t w0[LANES]
     uint64_t w1[LANES]
     uint64_t w2[LANES]
     uint64_t w3[LANES]
-    int32_t jumped[LANES]
-    int32_t hit[LANES]
+    double r2[LANES]                 # two normals, sqrt(r2) c1 and sqrt(r2) c2
+    double c1[LANES]
+    double c2[LANES]
+    double bridge[LANES]             # exponential that draws the segment's extremes
+    double dt[LANES]
+    double y[LANES]
+    double size[LANES]
+    int64_t code[LANES]
+    int32_t any_hit[LANES]           # those that may have reached a level
+    int32_t hit[LANES]               # of one side
+    double hit_x[LANES]
+    double hit_y[LANES]
+    double hit_ratio[LANES]          # value ratio that they have reached
+
+cdef struct Block:
+    int n, n_closed, n_jumping, n_records, bad, set_in_force
+    int32_t jumping[LANES]           # lanes that jump before the coming interval's end
+    Lanes all
+    Lanes few
+    double premium[LANES]
+    double rate[LANES]
+    double accrued[LANES]            # funding that a long owes until the next settlement
+    double paid[2][LANES]            # by a whole position of either side, per entry notional
+    double premium_shift[LANES]      # mean of the premium's innovation given the price's increments
+    double premium_known[LANES]      # and the variance that they explain
+    int32_t row[2][LANES]
+    int32_t col[2][LANES]
+    double liquidation[2][LANES]     # value ratio of the current row's level; see levels.sharpen
+    double level[2][LANES]           # its log price when what had been paid was this; see levels.anchor
+    double paid_then[2][LANES]
+    double per_ratio[2][LANES]
+    double stop[2][LANES]            # log level of the current column
+    int32_t mark[LANES]
+    double u[LANES]                  # for use within a stage
+    double v[LANES]
+    double w[LANES]
     # records
     int32_t r_kind[BUFFER]
     int64_t r_cell[BUFFER]
-    int64_t r_sign[BUFFER]
+    int64_t r_flip[BUFFER]           # 0, or -1 for a record taken back
     double r_side[BUFFER]
     double r_margin[BUFFER]
-    double r_before[BUFFER]          # distance from the segment's start to the level
-    double r_zigzag[BUFFER]          # the same plus the distance from the level to the segment's end
-    double r_dt[BUFFER]
-    double r_t[BUFFER]
-    double r_x[BUFFER]
     double r_paid[BUFFER]
-    double v[QUANTITIES][BUFFER]
-    int64_t q[FIELDS][BUFFER]
+    double r_ratio[BUFFER]
+    double r_x[BUFFER]               # the segment
+    double r_y[BUFFER]
+    double r_t[BUFFER]
+    double r_dt[BUFFER]
+    int64_t q[8 * BUFFER]            # what is added to a cell, record by record
+    int64_t high[4 * BUFFER]
+    int64_t is_large[BUFFER]

@@ -15,7 +15,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from liqsim._core.block cimport LANES, NEVER, ONE_RATE, STEPS, TIERS, Block, Rules, Tiers
-from liqsim._core.levels cimport Line, direction, level_from, line_of, log_level, never, tier_of
+from liqsim._core.levels cimport Line, anchor, direction, level_from, line_of, log_level, never, sharpen, tier_of
 from liqsim._core.tally cimport largest
 from liqsim._core.vmath cimport bits_of, vexp, vlog
 
@@ -310,7 +310,7 @@ cdef inline void settle_carried(Carried *c, Block *b, const Rules *rules, int si
     # After crossings: the nearest level still open, or none when no position or no column is left.
     cdef double e = 1.0 - 2.0 * side
     cdef int row, n = nearest_carried(c, side, lane)
-    cdef double level, other
+    cdef double level
     if b.col[side][lane] == rules.n_cols or (b.row[side][lane] == rules.n_rows and n < 0):
         for row in range(c.rows[side]):
             n = slot(c, side, row, lane)
@@ -319,15 +319,12 @@ cdef inline void settle_carried(Carried *c, Block *b, const Rules *rules, int si
         b.n_closed += b.col[1 - side][lane] == rules.n_cols
         b.row[side][lane] = rules.n_rows
         b.col[side][lane] = rules.n_cols
-        b.nearest[side][lane] = -e * never()
-        return
-    level = b.liquidation[side][lane]
-    other = level_of(c, rules, n) if n >= 0 else level
-    if e * other > e * level:
-        level = other
-    if e * rules.stop[side][b.col[side][lane]] > e * level:
-        level = rules.stop[side][b.col[side][lane]]
-    b.nearest[side][lane] = level
+        n = -1
+    sharpen(b, rules, side, lane)
+    anchor(b, rules, side, &b.all.lane[lane], 1)
+    level = level_of(c, rules, n) if n >= 0 else b.all.near[side][lane]
+    if e * level > e * b.all.near[side][lane]:
+        b.all.near[side][lane] = level
 
 
 cdef inline void refit(Carried *c, Block *b, const Rules *rules, int group, bint all_of_them) noexcept nogil:
@@ -338,7 +335,7 @@ cdef inline void refit(Carried *c, Block *b, const Rules *rules, int group, bint
         if c.q[n] == 0.0:
             empty(c, n)
         elif all_of_them or c.ratio[n] <= c.low[n] or c.ratio[n] > c.high[n]:
-            fit(c, rules, b.set_in_force, n, vexp(-b.x[i] if rules.inverse else b.x[i]))
+            fit(c, rules, b.set_in_force, n, vexp(-b.all.x[i] if rules.inverse else b.all.x[i]))
 
 
 cdef inline void refresh(Carried *c, Block *b, const Rules *rules) noexcept nogil:
@@ -403,8 +400,8 @@ cdef inline void refresh(Carried *c, Block *b, const Rules *rules) noexcept nogi
             w = w if w > 1e-300 else 1e-300
             w = w if w < 1e300 else 1e300
             level = turn * vlog(w)
-            level = level if key[i] > floor and e * level > e * b.nearest[side][i] else b.nearest[side][i]
-            b.nearest[side][i] = level
+            level = level if key[i] > floor and e * level > e * b.all.near[side][i] else b.all.near[side][i]
+            b.all.near[side][i] = level
 
 
 cdef inline void pay_carried(Carried *c, int m, const double *amount) noexcept nogil:
@@ -450,4 +447,4 @@ cdef inline void book_open(Carried *c, Block *b, const Rules *rules, int horizon
                 n = slot(c, side, row, i)
                 if c.q[n] > 0.0:
                     book_end(c, b, rules, n, END_CUT_OPEN if c.is_cut[n] else END_OPEN, horizon, b.col[side][i],
-                             vexp(-b.x[i] if rules.inverse else b.x[i]), t)
+                             vexp(-b.all.x[i] if rules.inverse else b.all.x[i]), t)

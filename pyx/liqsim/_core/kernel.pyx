@@ -12,16 +12,17 @@
 # over the grid (liqsim.engine.tally) recover every cell. Shorts use the maxima of the same path. Minimum and maximum
 # come from the same exponential: each has its exact law, and no cell looks at both.
 #
-# In interval k all lanes advance to the end of the interval or to their next jump, whichever comes first, and go again
-# until no lane has jumped. Lanes that have arrived stay where they are, by segments of no length; once a quarter of the
-# lanes only waits, the others are packed together. Records are buffered and booked many at a time.
+# In interval k the few lanes that jump are packed together and go from jump to jump, those that jump no more handing back
+# in batches; then all lanes go to the interval's end at once. Segments are tested against the nearest log level of a lane,
+# which follows what has been paid by a bound instead of a logarithm (levels.anchor); the few lanes that may have reached it
+# are listed, and only those look at exact levels, as value ratios. Records are buffered and booked many at a time.
 #
 # A position that the venue has acted on without closing it (cut, or called for margin) has a size and a cash balance of
 # its own from then on; carried.pxd takes it from there. Its level counts among the lane's nearest, so that segments and
 # jumps cost the same; it is looked at only when one reaches a level.
 #
-# Sums are integers: a quantity v is booked as rint(v 2**32) and v**2 as rint(v**2 2**16) and rint(rest 2**58), so the
-# tally is exact and does not depend on the order of paths, batches or threads.
+# Sums are integers: a quantity v is booked as rint(v 2**32), a product as the multiple of 4 in it and rint(rest 2**44), so
+# the tally is exact and does not depend on the order of paths, batches or threads.
 #
 # The time of a continuous crossing is booked as its conditional mean given both ends of the segment: for a Brownian
 # bridge over dt from distance a before the level to distance c past or short of it,
@@ -31,18 +32,19 @@
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
 
-from liqsim._core.block cimport FIELDS, LANES, NO_JUMPS, SURVIVED, Block, Law, Procedure, Rules, Tiers
+from liqsim._core.block cimport FIELDS, KINDS, LANES, NO_JUMPS, SURVIVED, Block, Lanes, Law, Procedure, Rules, Tiers
 from liqsim._core.carried cimport (
     CARRIED_FIELDS, ENDS, Carried, book_open, charge_carried, free_carried, new_carried, pay_carried, refresh,
     start_carried)
-from liqsim._core.dynamics cimport advance, bridge_half, draw, inform_premium, jump, move_premium, normals, two_exponentials
+from liqsim._core.dynamics cimport (
+    advance, draw, extremes, flag_standing, flagged, inform_premium, jump, jumping, list_jumping, move_premium, of_side,
+    standing, two_exponentials, variates)
+from liqsim._core.lanes cimport copy_near, keep_jumping, pack_open, take_jumping
+from liqsim._core.levels cimport anchor, direction, log_level, never, set_levels, sharpen
 from liqsim._core.philox cimport JUMP, SEGMENT, philox, uniform32
-from liqsim._core.lanes cimport pack_jumped, pack_open, put_back
-from liqsim._core.levels cimport never, set_levels
 from liqsim._core.procedures cimport call_margin, cross_carried, land_carried, visit_carried
-from liqsim._core.rules cimport cross, land, pay_charge, pay_funding, settle_accrued, visit
+from liqsim._core.rules cimport cross, land, pay_charge, pay_funding, settle, settle_accrued, visit
 from liqsim._core.tally cimport book, record
 from liqsim._core.vmath cimport mills, octant_cos, octant_sin, vexp, vlog
 
@@ -50,28 +52,41 @@ import numpy as np
 
 
 cdef void cross_whole(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
-                      int n, int k, uint64_t index, double extreme) noexcept nogil:
-    cross(b, law, rules, tally, horizon, side, b.lane[n], extreme, b.p_x[n], b.y[n], b.p_t[n], b.dt[n])
+                      Lanes *g, int n_hit, int k) noexcept nogil:
+    cross(b, law, rules, tally, horizon, side, g, n_hit)
+    settle(b, rules, side, g, n_hit)
+    copy_near(b, g, side, n_hit)
 
 
 cdef void land_whole(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
-                     int lane, double x, double t) noexcept nogil:
-    land(b, law, rules, tally, horizon, side, lane, x, t)
-
-
-cdef void cross_any(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
-                    int n, int k, uint64_t index, double extreme) noexcept nogil:
-    cross_carried(c, b, law, rules, tally, horizon, side, b.lane[n], k, index, extreme, b.p_x[n], b.y[n], b.p_t[n], b.dt[n])
-
-
-cdef void land_any(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
-                   int lane, double x, double t) noexcept nogil:
-    land_carried(c, b, law, rules, tally, horizon, side, lane, x, t)
+                     Lanes *g, int n_hit) noexcept nogil:
+    land(b, law, rules, tally, horizon, side, g, n_hit)
+    settle(b, rules, side, g, n_hit)
+    copy_near(b, g, side, n_hit)
 
 
 cdef void visit_whole(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
                       int lane, double x, double t) noexcept nogil:
-    visit(b, law, rules, tally, horizon, side, lane, x, t)
+    visit(b, law, rules, tally, horizon, side, lane, vexp(-x if rules.inverse else x), t)
+
+
+cdef void cross_any(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
+                    Lanes *g, int n_hit, int k) noexcept nogil:
+    cdef int i, n
+    for i in range(n_hit):
+        n = g.hit[i]
+        cross_carried(c, b, law, rules, tally, horizon, side, g.lane[n], k, g.index[n], log_level(rules, g.hit_ratio[i]),
+                      g.x[n], g.y[n], g.t[n], g.dt[n])
+    copy_near(b, g, side, n_hit)
+
+
+cdef void land_any(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
+                   Lanes *g, int n_hit) noexcept nogil:
+    cdef int i, n
+    for i in range(n_hit):
+        n = g.hit[i]
+        land_carried(c, b, law, rules, tally, horizon, side, g.lane[n], g.x[n], g.t[n])
+    copy_near(b, g, side, n_hit)
 
 
 cdef void visit_any(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
@@ -104,8 +119,8 @@ cdef void book_any(Block *b, Carried *c, const Rules *rules, int horizon, double
 cdef struct Evaluator:
     # What differs where positions are carried. Called through pointers, which also keeps the compiler from inlining so
     # much into run_interval that it gives up on the loops.
-    void (*cross)(Block *, Carried *, const Law *, const Rules *, int64_t *, int, int, int, int, uint64_t, double) noexcept nogil
-    void (*land)(Block *, Carried *, const Law *, const Rules *, int64_t *, int, int, int, double, double) noexcept nogil
+    void (*cross)(Block *, Carried *, const Law *, const Rules *, int64_t *, int, int, Lanes *, int, int) noexcept nogil
+    void (*land)(Block *, Carried *, const Law *, const Rules *, int64_t *, int, int, Lanes *, int) noexcept nogil
     void (*visit)(Block *, Carried *, const Law *, const Rules *, int64_t *, int, int, int, double, double) noexcept nogil
     void (*begin)(Block *, Carried *, const Rules *) noexcept nogil
     void (*test)(Block *, Carried *, const Rules *, int, int) noexcept nogil
@@ -114,107 +129,96 @@ cdef struct Evaluator:
     void (*book_open)(Block *, Carried *, const Rules *, int, double) noexcept nogil
 
 
+cdef inline void cross_sides(Block *b, Carried *c, const Evaluator *evaluator, const Law *law, const Rules *rules,
+                             int64_t *tally, int horizon, Lanes *g, int n_any, int k) noexcept nogil:
+    cdef int side, n_hit
+    for side in range(2):
+        n_hit = of_side(g, n_any, side)
+        if n_hit > 0:
+            extremes(g, n_hit, law, rules, side)
+            evaluator.cross(b, c, law, rules, tally, horizon, side, g, n_hit, k)
+
+
+cdef inline void land_sides(Block *b, Carried *c, const Evaluator *evaluator, const Law *law, const Rules *rules,
+                            int64_t *tally, int horizon, Lanes *g, int n_any) noexcept nogil:
+    cdef int side, n_hit
+    for side in range(2):
+        n_hit = of_side(g, n_any, side)
+        if n_hit > 0:
+            standing(g, n_hit, rules)
+            evaluator.land(b, c, law, rules, tally, horizon, side, g, n_hit)
+
+
+cdef void run_jumps(Block *b, Carried *c, const Evaluator *evaluator, const Law *law, const Rules *rules, int64_t *tally,
+                    int k, int horizon) noexcept nogil:
+    # Take the lanes that jump within interval k to just after their last jump in it.
+    cdef Lanes *g = &b.few
+    cdef double end = rules.instant[k + 1]
+    cdef bint watches = rules.watches[k]
+    cdef int i, side, n, n_again, n_any, m = take_jumping(b)
+    while m > 0:
+        draw(g, m, rules, k, SEGMENT)
+        advance(g, m, law, end, end, True)
+        if watches:
+            cross_sides(b, c, evaluator, law, rules, tally, horizon, g, flagged(g, m, 2), k)
+        if law.correlation != 0.0:
+            inform_premium(b, g, m, law, end)
+        draw(g, m, rules, k, JUMP)
+        n_again = jump(g, m, law, end)
+        if watches or law.visit_share > 0.0:
+            n_any = flagged(g, m, 1)
+            if watches:
+                land_sides(b, c, evaluator, law, rules, tally, horizon, g, n_any)
+            for i in range(n_any):
+                n = g.any_hit[i]
+                if g.code[n] & 1:
+                    for side in range(2):
+                        evaluator.visit(b, c, law, rules, tally, horizon, side, g.lane[n], g.x[n], g.t[n])
+                        g.near[side][n] = b.all.near[side][g.lane[n]]
+        if 4 * n_again < 3 * m or n_again == 0:
+            m = keep_jumping(b, m, end)
+
+
 cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const Law *law, const Rules *rules,
                        int64_t *tally, int k, int horizon) noexcept nogil:
-    cdef double start = rules.instant[k]
+    cdef Lanes *g = &b.all
     cdef double end = rules.instant[k + 1]
-    cdef double e, half, extreme
-    cdef int i, n, m, side, n_jumped, n_hit, index
-    cdef bint packed
-    cdef bint informs = law.correlation != 0.0
+    cdef int i, side, n_any
     cdef bint watches = rules.watches[k]
+    cdef bint moved = b.set_in_force != rules.set_of[k]
     b.set_in_force = rules.set_of[k]
     for side in range(2):
         if rules.has_side[side]:
-            set_levels(b, rules, side, b.set_in_force)
+            set_levels(b, rules, side, moved)
     if rules.carries:
         evaluator.begin(b, c, rules)
-    if watches and rules.retests[k]:
-        for side in range(2):
-            e = 1.0 - 2.0 * side
-            n_hit = 0
-            for i in range(b.n):
-                b.hit[n_hit] = i
-                n_hit += e * b.x[i] <= e * b.nearest[side][i]
-            for n in range(n_hit):
-                i = b.hit[n]
-                evaluator.land(b, c, law, rules, tally, horizon, side, i, b.x[i], start)
-    if informs:
+    if watches and rules.retests[k] and flag_standing(g, b.n):
+        land_sides(b, c, evaluator, law, rules, tally, horizon, g, flagged(g, b.n, 2))
+    if law.correlation != 0.0:
         for i in range(b.n):
             b.premium_shift[i] = 0.0
             b.premium_known[i] = 0.0
+    if b.n_jumping > 0:
+        run_jumps(b, c, evaluator, law, rules, tally, k, horizon)
 
-    m = b.n
-    memcpy(b.p_path, b.path, m * sizeof(uint64_t))
-    memcpy(b.p_x, b.x, m * sizeof(double))
-    memcpy(b.p_jump, b.next_jump, m * sizeof(double))
-    memcpy(b.p_low, b.nearest[0], m * sizeof(double))
-    memcpy(b.p_high, b.nearest[1], m * sizeof(double))
-    for n in range(m):
-        b.lane[n] = n
-        b.p_t[n] = start
-    packed = False
-    index = 0
-    while True:
-        draw(b, rules, m, b.p_path, k, SEGMENT, index)
-        advance(b, law, m, end, watches)
-        n_jumped = 0
-        n_hit = 0
-        for n in range(m):
-            b.jumped[n_jumped] = n
-            b.hit[n_hit] = n
-            n_jumped += b.code[n] & 1
-            n_hit += b.code[n] > 1
-        for i in range(n_hit):
-            n = b.hit[i]
-            half = bridge_half(b, law, n)
-            for side in range(2):
-                if not b.code[n] & (2 << side):
-                    continue
-                extreme = 0.5 * (b.p_x[n] + b.y[n] - (half if side == 0 else -half))
-                evaluator.cross(b, c, law, rules, tally, horizon, side, n, k, index, extreme)
-            b.p_low[n] = b.nearest[0][b.lane[n]]
-            b.p_high[n] = b.nearest[1][b.lane[n]]
-        if informs:
-            inform_premium(b, law, m, end)
-        if n_jumped == 0:
-            break
-        if 4 * n_jumped < 3 * m:
-            put_back(b, m, packed)
-            pack_jumped(b, n_jumped)
-            packed = True
-            m = n_jumped
-        draw(b, rules, m, b.p_path, k, JUMP, index)
-        jump(b, law, m, end)
-        if watches or law.visit_share > 0.0:
-            n_hit = 0
-            for n in range(m):
-                b.hit[n_hit] = n
-                n_hit += b.code[n] != 0
-            for i in range(n_hit):
-                n = b.hit[i]
-                if watches and b.p_x[n] <= b.p_low[n]:
-                    evaluator.land(b, c, law, rules, tally, horizon, 0, b.lane[n], b.p_x[n], b.p_t[n])
-                if watches and b.p_x[n] >= b.p_high[n]:
-                    evaluator.land(b, c, law, rules, tally, horizon, 1, b.lane[n], b.p_x[n], b.p_t[n])
-                if b.code[n] & 8:
-                    for side in range(2):
-                        evaluator.visit(b, c, law, rules, tally, horizon, side, b.lane[n], b.p_x[n], b.p_t[n])
-                b.p_low[n] = b.nearest[0][b.lane[n]]
-                b.p_high[n] = b.nearest[1][b.lane[n]]
-        index += 1
-    put_back(b, m, packed)
-
-    if rules.checks[k]:
-        for i in range(b.n):
-            if b.x[i] <= b.nearest[0][i]:
-                evaluator.land(b, c, law, rules, tally, horizon, 0, i, b.x[i], end)
-            if b.x[i] >= b.nearest[1][i]:
-                evaluator.land(b, c, law, rules, tally, horizon, 1, i, b.x[i], end)
+    draw(g, b.n, rules, k, SEGMENT)
+    advance(g, b.n, law, end, rules.instant[k + 2] if k + 2 <= rules.n_intervals else end, False)
+    n_any = flagged(g, b.n, 1)
+    if watches:
+        cross_sides(b, c, evaluator, law, rules, tally, horizon, g, n_any, k)
+    jumping(b, n_any)
+    if law.correlation != 0.0:
+        inform_premium(b, g, b.n, law, end)
+    for i in range(b.n):
+        g.x[i] = g.y[i]
+        g.t[i] = end
+        g.index[i] = 0
+    if rules.checks[k] and flag_standing(g, b.n):
+        land_sides(b, c, evaluator, law, rules, tally, horizon, g, flagged(g, b.n, 2))
     if rules.calls[k]:
         evaluator.test(b, c, rules, horizon, k)
     if law.premium_vol > 0.0 or law.premium_start != law.premium_mean:
-        move_premium(b, law, end - start)
+        move_premium(b, law, end - rules.instant[k])
     if rules.pays[k] > 0.0:
         pay_funding(b, rules, rules.pays[k])
         if rules.carries and not rules.defers:
@@ -230,18 +234,21 @@ cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const L
                 evaluator.charge(b, c, side, rules.charge[side][k + 1])
 
 
-cdef void run_block(Block *b, Carried *c, const Evaluator *evaluator, const Law *law, const Rules *rules,
-                    int64_t *tally, uint64_t first, int n, const int32_t *stop) noexcept nogil:
-    cdef int i, k, side, horizon = 0
-    cdef double premium = law.premium_start
+cdef void start_block(Block *b, Carried *c, const Law *law, const Rules *rules, uint64_t first, int n) noexcept nogil:
+    cdef Lanes *g = &b.all
+    cdef int i, side
     b.n = n
     b.n_closed = 0
+    b.set_in_force = rules.set_of[0]
     start_carried(c)
     for i in range(n):
-        b.path[i] = first + i
-        b.x[i] = 0.0
-        b.next_jump[i] = 1e300
-        b.premium[i] = premium
+        g.lane[i] = i
+        g.path[i] = first + i
+        g.index[i] = 0xffffffffULL
+        g.x[i] = 0.0
+        g.t[i] = rules.instant[0]
+        g.jump[i] = 1e300
+        b.premium[i] = law.premium_start
         b.rate[i] = rules.first_rate
         b.accrued[i] = 0.0
         b.premium_shift[i] = 0.0
@@ -251,11 +258,22 @@ cdef void run_block(Block *b, Carried *c, const Evaluator *evaluator, const Law 
             b.paid[side][i] = rules.charge[side][0]
             b.row[side][i] = 0 if rules.has_side[side] else rules.n_rows
             b.col[side][i] = 0 if rules.has_side[side] else rules.n_cols
-            b.nearest[side][i] = -never() if side == 0 else never()
+            sharpen(b, rules, side, i)
+        anchor(b, rules, side, g.lane, n)
     if law.jump_law != NO_JUMPS:
-        draw(b, rules, n, b.path, 0, JUMP, 0xffffffffULL)
+        draw(g, n, rules, 0, JUMP)
         for i in range(n):
-            b.next_jump[i] = two_exponentials(b, i) * uniform32(b.w2[i]) * law.mean_gap
+            g.jump[i] = two_exponentials(g, i) * uniform32(g.w2[i]) * law.mean_gap
+    for i in range(n):
+        g.index[i] = 0
+    list_jumping(b, rules.instant[1])
+
+
+cdef void run_block(Block *b, Carried *c, const Evaluator *evaluator, const Law *law, const Rules *rules,
+                    int64_t *tally, uint64_t first, int n, const int32_t *stop) noexcept nogil:
+    cdef int i, k, side, horizon = 0
+    cdef double turn = -1.0 if rules.inverse else 1.0
+    start_block(b, c, law, rules, first, n)
     for k in range(rules.n_intervals):
         if stop[0]:
             return
@@ -263,13 +281,16 @@ cdef void run_block(Block *b, Carried *c, const Evaluator *evaluator, const Law 
             b.n = pack_open(b, c, rules)
             if b.n == 0:
                 break
+            list_jumping(b, rules.instant[k + 1])
         run_interval(b, c, evaluator, law, rules, tally, k, horizon)
         if rules.horizon[k] >= 0:
+            for i in range(b.n):
+                b.all.hit_ratio[i] = vexp(turn * b.all.x[i])
             for side in range(2):
                 for i in range(b.n):
                     if b.row[side][i] < rules.n_rows:
                         record(b, law, rules, tally, SURVIVED, horizon, side, b.row[side][i], b.col[side][i], i,
-                               never(), 1, 0.0, 0.0, 1.0, rules.instant[k + 1], b.x[i])
+                               never(), 1, b.all.hit_ratio[i], rules.instant[k + 1])
             if rules.carries:
                 evaluator.book_open(b, c, rules, horizon, rules.instant[k + 1])
             horizon += 1
@@ -285,7 +306,8 @@ cdef class Kernel:
     cdef Law law
     cdef Rules rules
     cdef Evaluator evaluator
-    cdef object arrays    # keeps what `rules` points to alive
+    cdef object arrays, kept    # keep what `rules` points to alive
+    cdef double[:, ::1] stop_ratios
 
     def __init__(self, law, rules, arrays):
         cdef double[::1] margin = arrays["margin"]
@@ -305,6 +327,7 @@ cdef class Kernel:
         cdef int32_t[::1] horizon = arrays["horizon"]
         cdef int side, k
         self.arrays = arrays
+        self.kept = []
         self.law.log_drift = law["log_drift"]
         self.law.sigma = law["sigma"]
         self.law.mean_gap = law["mean_gap"]
@@ -345,6 +368,7 @@ cdef class Kernel:
         for k, pair in enumerate(rules["tiers"]):
             for side in range(2):
                 set_tiers(&self.rules.tiers[k][side], pair[side])
+                self.set_lines(&self.rules, &self.rules.tiers[k][side], side, margin, pair[side]["lines"])
         for side in range(2):
             self.rules.has_side[side] = rules["sides"][side]
         self.rules.n_rows = margin.shape[0] - 1
@@ -353,6 +377,11 @@ cdef class Kernel:
         self.rules.margin = &margin[0]
         self.rules.stop[0] = &stop_long[0]
         self.rules.stop[1] = &stop_short[0]
+        self.stop_ratios = np.empty((2, stop_long.shape[0]))
+        for side in range(2):
+            for k in range(stop_long.shape[0]):
+                self.stop_ratios[side, k] = vexp(-self.rules.stop[side][k] if self.rules.inverse else self.rules.stop[side][k])
+            self.rules.stop_ratio[side] = &self.stop_ratios[side, 0]
         self.rules.instant = &instant[0]
         self.rules.pays = &pays[0]
         self.rules.charge[0] = &charge_long[0]
@@ -374,9 +403,23 @@ cdef class Kernel:
         self.evaluator.charge = charge_any
         self.evaluator.book_open = book_any
 
+    cdef set_lines(self, Rules *rules, Tiers *t, int side, const double[::1] margin, lines):
+        # A line, requirement alpha w + beta, is met at w = (1 - d (margin - paid - beta)) / (1 - d alpha).
+        cdef double d = direction(rules, side)
+        at = np.empty((max(len(lines), 1), margin.shape[0]))
+        cdef double[:, ::1] numbers = at
+        cdef int k, row
+        t.n_lines = len(lines)
+        for k in range(t.n_lines):
+            t.per[k] = d / (1.0 - d * <double> lines[k][0])
+            for row in range(margin.shape[0]):
+                numbers[k, row] = (1.0 - d * (margin[row] - <double> lines[k][1])) / (1.0 - d * <double> lines[k][0])
+        t.at = &numbers[0, 0]
+        self.kept.append(at)
+
     def tally_shape(self):
-        """Shape of a tally of whole positions: (horizon, side, outcome, row, column, field)."""
-        return (self.rules.n_horizons, 2, 3, self.rules.n_rows, self.rules.n_cols, FIELDS)
+        """Shape of a tally of whole positions: (horizon, side, end, row, column, field)."""
+        return (self.rules.n_horizons, 2, KINDS, self.rules.n_rows, self.rules.n_cols, FIELDS)
 
     def carried_shape(self):
         """Shape of a tally of positions that outlive the venue's first act, (horizon, side, end, row, column, field)."""
@@ -440,35 +483,33 @@ cdef void set_tiers(Tiers *t, object numbers):
         t.cap[k] = numbers["caps"][k]
         t.rate[k] = numbers["rates"][k]
         t.deduction[k] = numbers["deductions"][k]
-    t.n_lines = len(numbers["lines"])
-    for k in range(t.n_lines):
-        t.alpha[k] = numbers["lines"][k][0]
-        t.beta[k] = numbers["lines"][k][1]
 
 
 def random_numbers(int64_t n_blocks, int n_intervals):
     """Draw what every path-interval needs at least, two normals and an exponential, and nothing else: the benchmarks' floor."""
     cdef Block *b = <Block *> calloc(1, sizeof(Block))
+    cdef Lanes *g
     cdef Rules rules
     cdef int64_t block
     cdef int k, n
     cdef double total = 0.0
     if b == NULL:
         raise MemoryError
+    g = &b.all
     rules.key[0] = 1
     rules.key[1] = 2
     with nogil:
         for block in range(n_blocks):
             for n in range(LANES):
-                b.path[n] = <uint64_t> (block * LANES + n)
+                g.path[n] = <uint64_t> (block * LANES + n)
             for k in range(n_intervals):
-                draw(b, &rules, LANES, b.path, k, SEGMENT, 0)
-                normals(b, LANES)
+                draw(g, LANES, &rules, k, SEGMENT)
                 for n in range(LANES):
-                    b.w[n] = sqrt(b.r2[n])
-                    b.y[n] += b.w[n] * b.c1[n] + b.w[n] * b.c2[n] + b.bridge[n]
+                    variates(g, n)
+                    g.dt[n] = sqrt(g.r2[n])
+                    g.y[n] += g.dt[n] * g.c1[n] + g.dt[n] * g.c2[n] + g.bridge[n]
         for n in range(LANES):
-            total += b.y[n]
+            total += g.y[n]
         free(b)
     return total
 

@@ -4,7 +4,8 @@
 # or its inverse, d = 1 where profit rises with w (linear long, inverse short) and -1 otherwise. `cash` is the margin net
 # of what has been paid; everything is per unit of entry value.
 
-from libc.math cimport sqrt
+from libc.math cimport fabs, sqrt
+from libc.stdint cimport int32_t
 
 from liqsim._core.block cimport CONVEX, NEVER, ONE_RATE, Block, Rules, Tiers
 from liqsim._core.vmath cimport vexp, vlog
@@ -106,76 +107,108 @@ cdef inline double level_from(const Tiers *t, double d, double q, double cash, d
                 return edge
 
 
-cdef inline double row_level(const Rules *rules, const Tiers *t, int side, double margin, double paid, double x) noexcept nogil:
-    # Log price ratio, from x on, at which a whole position with this margin meets the requirement.
+cdef inline double row_ratio(const Rules *rules, const Tiers *t, int side, int row, double paid, double w) noexcept nogil:
+    # Value ratio, from w on, at which a whole position of this row meets the requirement.
     cdef double d = direction(rules, side)
-    cdef double cash = margin - paid
-    cdef double w, other
+    cdef double level, other
     cdef int k
     if t.form != CONVEX:
-        if margin >= never():
-            return log_level(rules, 0.0 if d > 0.0 else never())
-        return log_level(rules, level_from(t, d, 1.0, cash, margin, vexp(-x if rules.inverse else x)))
-    if d > 0.0:
-        w = 1e-300
-        for k in range(t.n_lines):
-            other = (1.0 - cash + t.beta[k]) / (1.0 - t.alpha[k])
-            w = other if other > w else w
-    else:
-        w = 1e300
-        for k in range(t.n_lines):
-            other = (1.0 + cash - t.beta[k]) / (1.0 + t.alpha[k])
-            w = other if other < w else w
-    return log_level(rules, w)
+        if rules.margin[row] >= never():
+            return 0.0 if d > 0.0 else never()
+        return level_from(t, d, 1.0, rules.margin[row] - paid, rules.margin[row], w)
+    level = t.at[row] + t.per[0] * paid
+    for k in range(1, t.n_lines):
+        other = t.at[k * (rules.n_rows + 1) + row] + t.per[k] * paid
+        level = other if d * other > d * level else level
+    return level
 
 
-cdef inline void set_levels(Block *b, const Rules *rules, int side, int set_in_force) noexcept nogil:
-    # Levels of every lane at the start of an interval: row_level for all lanes at once.
+cdef inline void sharpen(Block *b, const Rules *rules, int side, int lane) noexcept nogil:
+    # The level of the lane's row with what has been paid by now. Where the requirement is looked up tier by tier, it is
+    # the level found at the interval's start or since.
+    cdef const Tiers *t = &rules.tiers[b.set_in_force][side]
+    if t.form == CONVEX:
+        b.liquidation[side][lane] = row_ratio(rules, t, side, b.row[side][lane], b.paid[side][lane], 1.0)
+
+
+cdef inline void anchor(Block *b, const Rules *rules, int side, const int32_t *list, int n) noexcept nogil:
+    # The log levels of the listed lanes, from the ratios found just now. Payments move them: with `u` what has been paid
+    # since over the slope and the value ratio, a level comes closer by no more than u + u^2, which spares logarithms in
+    # every interval.
+    cdef double e = 1.0 - 2.0 * side
+    cdef double turn = -1.0 if rules.inverse else 1.0
+    cdef double floor = 0.05 if direction(rules, side) > 0.0 else 1e-300    # lower levels count as this one
+    cdef const double *stops = rules.stop[side]
+    cdef double w, level, stop
+    cdef int i, j, n_rows = rules.n_rows
+    for j in range(n):
+        b.u[j] = b.liquidation[side][list[j]]
+    for j in range(n):
+        w = b.u[j]
+        w = w if w > floor else floor
+        w = w if w < 1e300 else 1e300
+        b.u[j] = turn * vlog(w)
+        b.v[j] = 1.0 / w
+    for j in range(n):
+        i = list[j]
+        stop = stops[b.col[side][i]]
+        level = b.u[j]
+        if b.row[side][i] == n_rows:
+            level = -e * never()
+            b.v[j] = 0.0
+        b.level[side][i] = level
+        b.per_ratio[side][i] = b.v[j]
+        b.paid_then[side][i] = b.paid[side][i]
+        b.stop[side][i] = stop
+        b.all.near[side][i] = level if e * level > e * stop else stop
+
+
+cdef inline void set_levels(Block *b, const Rules *rules, int side, bint moved) noexcept nogil:
+    # What is nearest in every lane at the start of an interval; `moved`: another requirement is in force.
     cdef double e = 1.0 - 2.0 * side
     cdef double d = direction(rules, side)
-    cdef double slope, offset, other, level, stop, p, r, inner
-    cdef double turn = -1.0 if rules.inverse else 1.0
-    cdef const Tiers *t = &rules.tiers[set_in_force][side]
-    cdef const double *margins = rules.margin
-    cdef const double *stops = rules.stop[side]
-    cdef double *paid = b.paid[side]
+    cdef const Tiers *t = &rules.tiers[b.set_in_force][side]
     cdef int n = b.n
-    cdef int i, k
-    cdef Line line
-    for i in range(n):
-        b.margin[i] = margins[b.row[side][i]]
-        b.stop[i] = stops[b.col[side][i]]
-        b.w[i] = 1e-300 if d > 0.0 else 1e300
-    if t.form == CONVEX:
-        for k in range(t.n_lines):
-            offset = t.beta[k]
-            if d > 0.0:
-                slope = 1.0 - t.alpha[k]
-                for i in range(n):
-                    other = (1.0 - (b.margin[i] - paid[i]) + offset) / slope
-                    b.w[i] = other if other > b.w[i] else b.w[i]
-            else:
-                slope = 1.0 + t.alpha[k]
-                for i in range(n):
-                    other = (1.0 + (b.margin[i] - paid[i]) - offset) / slope
-                    b.w[i] = other if other < b.w[i] else b.w[i]
-    elif t.form == ONE_RATE and not t.per_margin:
-        line = line_of(t, 0, 1.0, 1.0)
-        p = line.slope - d
+    cdef int i
+    cdef double up, down, u, level, stop, turn = -1.0 if rules.inverse else 1.0
+    if t.form != CONVEX:
+        if t.form == ONE_RATE and not t.per_margin:
+            one_rate_ratios(b, rules, t, side)
+        else:
+            for i in range(n):
+                b.liquidation[side][i] = row_ratio(rules, t, side, b.row[side][i], b.paid[side][i], vexp(turn * b.all.x[i]))
+        anchor(b, rules, side, b.all.lane, n)
+        return
+    if moved:
         for i in range(n):
-            r = line.offset + d - (b.margin[i] - paid[i])
-            inner = p * p - 4.0 * line.square * r
-            other = 2.0 * d * r / ((p if p > 0.0 else -p) + sqrt(inner if inner > 0.0 else 0.0))
-            b.w[i] = other if b.margin[i] < 1e299 else b.w[i]
-    elif t.form != NEVER:
-        for i in range(n):
-            if b.margin[i] < 1e299:
-                b.w[i] = level_from(t, d, 1.0, b.margin[i] - paid[i], b.margin[i], vexp(turn * b.x[i]))
+            sharpen(b, rules, side, i)
+        anchor(b, rules, side, b.all.lane, n)
+        return
+    up = d * t.per[0]
+    down = up
+    for i in range(1, t.n_lines):
+        up = d * t.per[i] if d * t.per[i] > up else up
+        down = d * t.per[i] if d * t.per[i] < down else down
     for i in range(n):
-        other = b.w[i] if b.w[i] > 1e-300 else 1e-300
-        other = other if other < 1e300 else 1e300
-        b.liquidation[side][i] = turn * vlog(other)
-    for i in range(n):
-        level = b.liquidation[side][i]
-        stop = b.stop[i]
-        b.nearest[side][i] = level if e * level >= e * stop else stop
+        u = b.paid[side][i] - b.paid_then[side][i]
+        u = u * b.per_ratio[side][i] * (up if u > 0.0 else down)
+        level = b.level[side][i] + e * (u + u * u)
+        level = level if fabs(u) < 0.5 else e * never()    # too far for the bound: look closely
+        stop = b.stop[side][i]
+        b.all.near[side][i] = level if e * level > e * stop else stop
+
+
+cdef inline void one_rate_ratios(Block *b, const Rules *rules, const Tiers *t, int side) noexcept nogil:
+    # root_of for every lane at once.
+    cdef double d = direction(rules, side)
+    cdef Line line = line_of(t, 0, 1.0, 1.0)
+    cdef double p = line.slope - d
+    cdef double size = p if p > 0.0 else -p
+    cdef double r, inner, margin
+    cdef int i
+    for i in range(b.n):
+        margin = rules.margin[b.row[side][i]]
+        r = line.offset + d - (margin - b.paid[side][i])
+        inner = p * p - 4.0 * line.square * r
+        r = 2.0 * d * r / (size + sqrt(inner if inner > 0.0 else 0.0))
+        b.liquidation[side][i] = r if margin < 1e299 else 0.0 if d > 0.0 else never()

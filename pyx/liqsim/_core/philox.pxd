@@ -3,7 +3,7 @@
 # Design: a draw is a pure function of (seed key, path, interval, purpose, index within the interval), so a path
 # sees the same numbers whatever the threads, batches, instruction set, grid or restart point.
 # Counter words: 0 = index within the interval, 1 = interval | purpose << 28, 2 and 3 = path number.
-# 32-bit words travel in 64-bit lanes, which is what the compiler turns into vector multiplications.
+# 32-bit words travel in 64-bit lanes. philox_many is the same on a group of lanes.
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -13,6 +13,10 @@ cdef enum:
     SEGMENT = 0    # normals and bridge of one Brownian segment
     JUMP = 1       # size of a jump and waiting time to the next one
     PASSAGE = 2    # time at which a segment first reaches a level
+
+cdef extern from "philox.h" nogil:
+    void philox_many(int n, const uint64_t *index, uint64_t where, const uint64_t *path, uint32_t key0, uint32_t key1,
+                     uint64_t *w0, uint64_t *w1, uint64_t *w2, uint64_t *w3) noexcept
 
 cdef struct Words:
     uint64_t w0

@@ -4,13 +4,13 @@ from libc.math cimport fabs, sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
-from liqsim._core.block cimport CUT, CUT_TIERS, STOPPED, TAKE_OVER, Block, Law, Procedure, Rules, Tiers
+from liqsim._core.block cimport CUT, CUT_TIERS, LANES, STOPPED, TAKE_OVER, Block, Law, Procedure, Rules, Tiers
 from liqsim._core.carried cimport (
     END_CLOSED, END_CUT_STOPPED, END_STOPPED, Carried, book_end, carry, drop, equity, fit, level_of, nearest_carried,
     settle_carried, slot)
-from liqsim._core.levels cimport direction, never, requirement, row_level, tier_of
+from liqsim._core.levels cimport direction, log_level, never, requirement, row_ratio, sharpen, tier_of
 from liqsim._core.philox cimport PASSAGE, Words, philox, uniform29, uniform32
-from liqsim._core.tally cimport record
+from liqsim._core.tally cimport record, record_passage
 from liqsim._core.vmath cimport mills, octant_cos, vexp, vlog
 
 
@@ -121,7 +121,7 @@ cdef inline double passage_time(Block *b, const Rules *rules, double sigma, int 
     cdef double square, mean, ratio, u    # square: of a standard normal
     if before <= 0.0 or dt <= 0.0:
         return t
-    words = philox(index, <uint64_t> k | (<uint64_t> PASSAGE << 28), b.path[lane] & 0xffffffffULL, b.path[lane] >> 32,
+    words = philox(index, <uint64_t> k | (<uint64_t> PASSAGE << 28), b.all.path[lane] & 0xffffffffULL, b.all.path[lane] >> 32,
                    rules.key[0], rules.key[1])
     square = octant_cos(uniform29(words.w3 & 0x1fffffff) * 0.78539816339744830962)
     square = square * square
@@ -173,11 +173,12 @@ cdef inline void cross_carried(Carried *c, Block *b, const Law *law, const Rules
     cdef double level, other, stop, w, when
     cdef bint acts
     cdef int n
+    sharpen(b, rules, side, lane)
     while b.col[side][lane] < rules.n_cols:
         n = nearest_carried(c, side, lane)
         if n < 0 and b.row[side][lane] == rules.n_rows:
             break
-        level = b.liquidation[side][lane] if b.row[side][lane] < rules.n_rows else -e * never()
+        level = log_level(rules, b.liquidation[side][lane]) if b.row[side][lane] < rules.n_rows else -e * never()
         other = level_of(c, rules, n) if n >= 0 else level
         if n >= 0 and e * other >= e * level:
             level = other
@@ -192,8 +193,8 @@ cdef inline void cross_carried(Carried *c, Block *b, const Law *law, const Rules
         if acts:
             if n < 0:
                 n = carry(c, b, rules, side, lane)
-                b.liquidation[side][lane] = row_level(
-                    rules, tiers, side, rules.margin[b.row[side][lane]], b.paid[side][lane], level)
+                b.liquidation[side][lane] = row_ratio(
+                    rules, tiers, side, b.row[side][lane], b.paid[side][lane], w)
             when = acting_time(c, b, law, rules, n, k, index, level, x, y, t, dt)
             act(c, b, rules, n, b.set_in_force, w, when)
             c.acts[n] += 1
@@ -202,8 +203,8 @@ cdef inline void cross_carried(Carried *c, Block *b, const Law *law, const Rules
         else:
             when = mean_passage(law, level, x, y, t, dt, e)
             if b.row[side][lane] < rules.n_rows:
-                record(b, law, rules, tally, STOPPED, horizon, side, b.row[side][lane], b.col[side][lane], lane, never(), 1,
-                       e * (x - level) if e * (x - level) > 0.0 else 0.0, fabs(y - level), dt, t, level)
+                record_passage(b, law, rules, tally, STOPPED, horizon, side, b.row[side][lane], b.col[side][lane], lane,
+                               never(), w, x, y, t, dt)
             stop_carried(c, b, rules, horizon, side, lane, w, when)
             b.col[side][lane] += 1
     settle_carried(c, b, rules, side, lane)
@@ -212,20 +213,20 @@ cdef inline void cross_carried(Carried *c, Block *b, const Law *law, const Rules
 cdef inline void act_here(Carried *c, Block *b, const Law *law, const Rules *rules, int horizon, int side, int lane,
                           double x, double t) noexcept nogil:
     # Every position of the lane that does not meet the requirement at log price x.
-    cdef double e = 1.0 - 2.0 * side
+    cdef double d = direction(rules, side)
     cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
     cdef double w = vexp(-x if rules.inverse else x)
     cdef int n, row
     for row in range(c.rows[side]):
         n = slot(c, side, row, lane)
-        if c.q[n] > 0.0 and e * x <= e * level_of(c, rules, n):
+        if c.q[n] > 0.0 and d * w <= d * c.ratio[n]:
             act(c, b, rules, n, b.set_in_force, w, t)
             c.at[n] = x
             after(c, b, rules, n, horizon, w, t)
-    while b.row[side][lane] < rules.n_rows and e * x <= e * b.liquidation[side][lane]:
+    while b.row[side][lane] < rules.n_rows and d * w <= d * b.liquidation[side][lane]:
         n = carry(c, b, rules, side, lane)
-        b.liquidation[side][lane] = row_level(
-            rules, tiers, side, rules.margin[b.row[side][lane]], b.paid[side][lane], x)
+        b.liquidation[side][lane] = row_ratio(
+            rules, tiers, side, b.row[side][lane], b.paid[side][lane], w)
         act(c, b, rules, n, b.set_in_force, w, t)
         c.at[n] = x
         after(c, b, rules, n, horizon, w, t)
@@ -234,23 +235,23 @@ cdef inline void act_here(Carried *c, Block *b, const Law *law, const Rules *rul
 cdef inline void land_carried(Carried *c, Block *b, const Law *law, const Rules *rules, int64_t *tally, int horizon,
                               int side, int lane, double x, double t) noexcept nogil:
     # At instant t the price stands at x, past one or more levels: a jump, a payment, a discrete check, a reopening.
-    cdef double e = 1.0 - 2.0 * side
+    cdef double d = direction(rules, side)
     cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
     cdef double w = vexp(-x if rules.inverse else x)
     cdef int n
+    sharpen(b, rules, side, lane)
     if rules.liquidation_first:
         act_here(c, b, law, rules, horizon, side, lane, x, t)
     else:
         # the loss of a position past its level is limited to its own margin, so its stop is booked by itself
-        while b.row[side][lane] < rules.n_rows and e * x <= e * b.liquidation[side][lane]:
+        while b.row[side][lane] < rules.n_rows and d * w <= d * b.liquidation[side][lane]:
             n = carry(c, b, rules, side, lane)
             fit(c, rules, b.set_in_force, n, w)
-            b.liquidation[side][lane] = row_level(
-                rules, tiers, side, rules.margin[b.row[side][lane]], b.paid[side][lane], x)
-    while b.col[side][lane] < rules.n_cols and e * x <= e * rules.stop[side][b.col[side][lane]]:
+            b.liquidation[side][lane] = row_ratio(
+                rules, tiers, side, b.row[side][lane], b.paid[side][lane], w)
+    while b.col[side][lane] < rules.n_cols and d * w <= d * rules.stop_ratio[side][b.col[side][lane]]:
         if b.row[side][lane] < rules.n_rows:
-            record(b, law, rules, tally, STOPPED, horizon, side, b.row[side][lane], b.col[side][lane], lane, never(), 1,
-                   0.0, 0.0, 1.0, t, x)
+            record(b, law, rules, tally, STOPPED, horizon, side, b.row[side][lane], b.col[side][lane], lane, never(), 1, w, t)
         stop_carried(c, b, rules, horizon, side, lane, w, t)
         b.col[side][lane] += 1
     if not rules.liquidation_first and b.col[side][lane] < rules.n_cols:
@@ -261,7 +262,7 @@ cdef inline void land_carried(Carried *c, Block *b, const Law *law, const Rules 
 cdef inline void visit_carried(Carried *c, Block *b, const Rules *rules, int horizon, int side, int lane, double x,
                                double t) noexcept nogil:
     # The venue looks of its own accord and closes what does not meet the requirement kept for such occasions.
-    cdef double e = 1.0 - 2.0 * side
+    cdef double d = direction(rules, side)
     cdef const Tiers *tiers = &rules.tiers[rules.occasion][side]
     cdef double w = vexp(-x if rules.inverse else x)
     cdef int n, row
@@ -270,11 +271,11 @@ cdef inline void visit_carried(Carried *c, Block *b, const Rules *rules, int hor
         if c.q[n] > 0.0 and equity(c, rules, n, w) <= requirement(tiers, c.q[n], w, rules.margin[c.row[n]]):
             close_out(c, b, rules, n, w)
             after(c, b, rules, n, horizon, w, t)
-    while b.row[side][lane] < rules.n_rows and e * x <= e * row_level(
-            rules, tiers, side, rules.margin[b.row[side][lane]], b.paid[side][lane], x):
+    while b.row[side][lane] < rules.n_rows and d * w <= d * row_ratio(
+            rules, tiers, side, b.row[side][lane], b.paid[side][lane], w):
         n = carry(c, b, rules, side, lane)
-        b.liquidation[side][lane] = row_level(
-            rules, &rules.tiers[b.set_in_force][side], side, rules.margin[b.row[side][lane]], b.paid[side][lane], x)
+        b.liquidation[side][lane] = row_ratio(
+            rules, &rules.tiers[b.set_in_force][side], side, b.row[side][lane], b.paid[side][lane], w)
         close_out(c, b, rules, n, w)
         after(c, b, rules, n, horizon, w, t)
     settle_carried(c, b, rules, side, lane)
@@ -303,31 +304,32 @@ cdef inline void call_margin(Carried *c, Block *b, const Rules *rules, int horiz
     # Test every position's margin; calls that fall due now are settled even where the requirement is met again.
     cdef const Tiers *tiers
     cdef double turn = -1.0 if rules.inverse else 1.0
-    cdef double e
+    cdef double d
+    cdef double w[LANES]
     cdef int side, i, n, row
     for i in range(b.n):
-        b.w[i] = vexp(turn * b.x[i])
+        w[i] = vexp(turn * b.all.x[i])
     for side in range(2):
-        e = 1.0 - 2.0 * side
+        d = direction(rules, side)
         tiers = &rules.tiers[rules.occasion][side]
-        memset(b.hit, 0, b.n * sizeof(int32_t))    # lanes in which something has been called
+        memset(b.mark, 0, b.n * sizeof(int32_t))    # lanes in which something has been called
         for row in range(c.rows[side]):
             if c.alive[side * c.n_rows + row] == 0:
                 continue
             for i in range(b.n):
                 n = slot(c, side, row, i)
                 if c.q[n] > 0.0 and (c.due[n] == k or (rules.calls[k] & 1 and c.due[n] < 0 and equity(
-                        c, rules, n, b.w[i]) <= requirement(tiers, c.q[n], b.w[i], rules.margin[row]))):
-                    call(c, b, rules, n, horizon, k, b.w[i], t)
-                    b.hit[i] = 1
+                        c, rules, n, w[i]) <= requirement(tiers, c.q[n], w[i], rules.margin[row]))):
+                    call(c, b, rules, n, horizon, k, w[i], t)
+                    b.mark[i] = 1
         for i in range(b.n):
-            while rules.calls[k] & 1 and b.row[side][i] < rules.n_rows and e * b.x[i] <= e * row_level(
-                    rules, tiers, side, rules.margin[b.row[side][i]], b.paid[side][i], b.x[i]):
+            while rules.calls[k] & 1 and b.row[side][i] < rules.n_rows and d * w[i] <= d * row_ratio(
+                    rules, tiers, side, b.row[side][i], b.paid[side][i], w[i]):
                 n = carry(c, b, rules, side, i)
-                b.liquidation[side][i] = row_level(rules, &rules.tiers[b.set_in_force][side], side,
-                                                   rules.margin[b.row[side][i]], b.paid[side][i], b.x[i])
-                call(c, b, rules, n, horizon, k, b.w[i], t)
-                b.hit[i] = 1
+                b.liquidation[side][i] = row_ratio(rules, &rules.tiers[b.set_in_force][side], side,
+                                                   b.row[side][i], b.paid[side][i], w[i])
+                call(c, b, rules, n, horizon, k, w[i], t)
+                b.mark[i] = 1
         for i in range(b.n):
-            if b.hit[i]:
+            if b.mark[i]:
                 settle_carried(c, b, rules, side, i)

@@ -1,110 +1,122 @@
 # The venue's rules on a block of whole positions: crossings, gaps, looks on occasion, funding.
 
-from libc.math cimport fabs
 from libc.stdint cimport int64_t
 
-from liqsim._core.block cimport LIQUIDATED, ON_ENTRY, ON_MARK, STOPPED, Block, Law, Rules, Tiers
-from liqsim._core.levels cimport never, row_level
-from liqsim._core.tally cimport record
+from liqsim._core.block cimport CONVEX, LIQUIDATED, ON_ENTRY, ON_MARK, STOPPED, Block, Lanes, Law, Rules, Tiers
+from liqsim._core.levels cimport anchor, direction, never, row_ratio, sharpen
+from liqsim._core.tally cimport record, record_passage
 from liqsim._core.vmath cimport vexp
 
 
-cdef inline void settle(Block *b, const Rules *rules, int side, int lane) noexcept nogil:
-    # After crossings: the nearest level still open, or none when the last row or column is gone.
-    cdef double e = 1.0 - 2.0 * side
-    cdef double level, stop
-    if b.row[side][lane] == rules.n_rows or b.col[side][lane] == rules.n_cols:
+cdef inline void place(Block *b, const Rules *rules, int side, int lane, int row, int col) noexcept nogil:
+    # The corner of the lane's open cells; beyond the last row or column nothing is left.
+    if row == rules.n_rows or col == rules.n_cols:
         b.n_closed += b.row[1 - side][lane] == rules.n_rows
-        b.row[side][lane] = rules.n_rows
-        b.col[side][lane] = rules.n_cols
-        b.nearest[side][lane] = -e * never()
-        return
-    level = b.liquidation[side][lane]
-    stop = rules.stop[side][b.col[side][lane]]
-    b.nearest[side][lane] = level if e * level >= e * stop else stop
+        row = rules.n_rows
+        col = rules.n_cols
+    b.row[side][lane] = row
+    b.col[side][lane] = col
 
 
-cdef inline void cross(Block *b, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side, int lane,
-                       double extreme, double x, double y, double t, double dt) noexcept nogil:
-    # A Brownian segment from (t, x) to (t + dt, y) has gone as far as `extreme`: book its levels, nearest first.
-    cdef double e = 1.0 - 2.0 * side
+cdef inline void cross(Block *b, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
+                       Lanes *g, int n_hit) noexcept nogil:
+    # Brownian segments have gone as far as `hit_ratio`: book the levels passed, nearest first.
+    cdef double d = direction(rules, side)
     cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
-    cdef double level, stop
-    cdef bint liquidated
-    while b.row[side][lane] < rules.n_rows and b.col[side][lane] < rules.n_cols:
+    cdef const double *stops = rules.stop_ratio[side]
+    cdef bint liquidation_first = rules.liquidation_first, is_convex = tiers.form == CONVEX
+    cdef double level, stop, nearest, reached, paid
+    cdef int i, n, lane, row, col, liquidated
+    for i in range(n_hit):
+        n = g.hit[i]
+        lane = g.lane[n]
+        row = b.row[side][lane]
+        col = b.col[side][lane]
+        paid = b.paid[side][lane]
+        reached = d * g.hit_ratio[i]
+        level = row_ratio(rules, tiers, side, row, paid, 1.0) if is_convex else b.liquidation[side][lane]
+        stop = stops[col]
+        while row < rules.n_rows and col < rules.n_cols:
+            # no branch on which of the two it is: that is as good as random
+            liquidated = (d * level >= d * stop) if liquidation_first else (d * level > d * stop)
+            nearest = level if liquidated else stop
+            if reached > d * nearest:
+                break
+            record_passage(b, law, rules, tally, STOPPED - liquidated * (STOPPED - LIQUIDATED), horizon, side, row, col,
+                           lane, rules.margin[row] if liquidated else never(), nearest, g.x[n], g.y[n], g.t[n], g.dt[n])
+            row += liquidated
+            col += 1 - liquidated
+            level = row_ratio(rules, tiers, side, row, paid, level) if is_convex or liquidated else level
+            stop = stops[col]
+        b.liquidation[side][lane] = level
+        place(b, rules, side, lane, row, col)
+
+
+cdef inline void land(Block *b, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
+                      Lanes *g, int n_hit) noexcept nogil:
+    # Prices stand at `hit_ratio`, past one or more levels: a jump, a funding payment or a discrete check. Fills are there.
+    # A cell past both its levels is liquidated, or stopped if the rules say so.
+    cdef double d = direction(rules, side)
+    cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
+    cdef const double *stops = rules.stop_ratio[side]
+    cdef double w, t, paid, level
+    cdef int i, lane, first, last, row, col
+    for i in range(n_hit):
+        lane = g.lane[g.hit[i]]
+        t = g.t[g.hit[i]]
+        w = g.hit_ratio[i]
+        paid = b.paid[side][lane]
+        first = b.row[side][lane]
+        col = b.col[side][lane]
+        last = first
+        sharpen(b, rules, side, lane)
         level = b.liquidation[side][lane]
-        stop = rules.stop[side][b.col[side][lane]]
-        liquidated = e * level >= e * stop if rules.liquidation_first else e * level > e * stop
-        level = level if liquidated else stop
-        if e * extreme > e * level:
-            break
-        record(b, law, rules, tally, LIQUIDATED if liquidated else STOPPED, horizon, side,
-               b.row[side][lane], b.col[side][lane], lane,
-               rules.margin[b.row[side][lane]] if liquidated else never(), 1,
-               e * (x - level) if e * (x - level) > 0.0 else 0.0, fabs(y - level), dt, t, level)
-        if liquidated:
-            b.row[side][lane] += 1
-            b.liquidation[side][lane] = row_level(rules, tiers, side, rules.margin[b.row[side][lane]],
-                                                  b.paid[side][lane], level)
-        else:
-            b.col[side][lane] += 1
-    settle(b, rules, side, lane)
-
-
-cdef inline void land(Block *b, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side, int lane,
-                      double x, double t) noexcept nogil:
-    # At instant t the price stands at x, past one or more levels: a jump, a funding payment or a discrete check.
-    # Fills are at x. A cell past both its levels is liquidated, or stopped if the rules say so.
-    cdef double e = 1.0 - 2.0 * side
-    cdef const Tiers *tiers = &rules.tiers[b.set_in_force][side]
-    cdef int first = b.row[side][lane]
-    cdef int last = first
-    cdef int row, col
-    while last < rules.n_rows and e * x <= e * b.liquidation[side][lane]:
-        last += 1
-        b.liquidation[side][lane] = row_level(rules, tiers, side, rules.margin[last], b.paid[side][lane], x)
-    if not rules.liquidation_first:
-        # rows past their liquidation level are stopped one by one: the loss of each is limited to its own margin
-        while b.col[side][lane] < rules.n_cols and e * x <= e * rules.stop[side][b.col[side][lane]]:
-            col = b.col[side][lane]
+        while last < rules.n_rows and d * w <= d * level:
+            last += 1
+            level = row_ratio(rules, tiers, side, last, paid, w)
+        b.liquidation[side][lane] = level
+        if not rules.liquidation_first:
+            # rows past their liquidation level are stopped one by one: the loss of each is limited to its own margin
+            while col < rules.n_cols and d * w <= d * stops[col]:
+                for row in range(first, last):
+                    record(b, law, rules, tally, STOPPED, horizon, side, row, col, lane, rules.margin[row], 1, w, t)
+                    if row + 1 < rules.n_rows:
+                        record(b, law, rules, tally, STOPPED, horizon, side, row + 1, col, lane, rules.margin[row], -1, w, t)
+                if last < rules.n_rows:
+                    record(b, law, rules, tally, STOPPED, horizon, side, last, col, lane, never(), 1, w, t)
+                col += 1
+        if col < rules.n_cols:
             for row in range(first, last):
-                record(b, law, rules, tally, STOPPED, horizon, side, row, col, lane, rules.margin[row], 1,
-                       0.0, 0.0, 1.0, t, x)
-                if row + 1 < rules.n_rows:
-                    record(b, law, rules, tally, STOPPED, horizon, side, row + 1, col, lane, rules.margin[row], -1,
-                           0.0, 0.0, 1.0, t, x)
-            if last < rules.n_rows:
-                record(b, law, rules, tally, STOPPED, horizon, side, last, col, lane, never(), 1, 0.0, 0.0, 1.0, t, x)
-            b.col[side][lane] += 1
-    if b.col[side][lane] < rules.n_cols:
-        for row in range(first, last):
-            record(b, law, rules, tally, LIQUIDATED, horizon, side, row, b.col[side][lane], lane, rules.margin[row], 1,
-                   0.0, 0.0, 1.0, t, x)
-    b.row[side][lane] = last
-    while last < rules.n_rows and b.col[side][lane] < rules.n_cols and (
-            e * x <= e * rules.stop[side][b.col[side][lane]]):
-        record(b, law, rules, tally, STOPPED, horizon, side, last, b.col[side][lane], lane, never(), 1,
-               0.0, 0.0, 1.0, t, x)
-        b.col[side][lane] += 1
-    settle(b, rules, side, lane)
+                record(b, law, rules, tally, LIQUIDATED, horizon, side, row, col, lane, rules.margin[row], 1, w, t)
+        while last < rules.n_rows and col < rules.n_cols and d * w <= d * stops[col]:
+            record(b, law, rules, tally, STOPPED, horizon, side, last, col, lane, never(), 1, w, t)
+            col += 1
+        place(b, rules, side, lane, last, col)
+
+
+cdef inline void settle(Block *b, const Rules *rules, int side, const Lanes *g, int n_hit) noexcept nogil:
+    # After crossings: the levels still open.
+    cdef int i
+    for i in range(n_hit):
+        b.mark[i] = g.lane[g.hit[i]]
+    anchor(b, rules, side, b.mark, n_hit)
 
 
 cdef inline void visit(Block *b, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side, int lane,
-                       double x, double t) noexcept nogil:
+                       double w, double t) noexcept nogil:
     # The venue looks at the account by the requirement kept for such occasions and closes what does not meet it.
-    cdef double e = 1.0 - 2.0 * side
+    cdef double d = direction(rules, side)
     cdef const Tiers *tiers = &rules.tiers[rules.occasion][side]
     cdef const Tiers *usual = &rules.tiers[b.set_in_force][side]
     cdef int row = b.row[side][lane]
     cdef double paid = b.paid[side][lane]
-    while row < rules.n_rows and e * x <= e * row_level(rules, tiers, side, rules.margin[row], paid, x):
-        record(b, law, rules, tally, LIQUIDATED, horizon, side, row, b.col[side][lane], lane, rules.margin[row], 1,
-               0.0, 0.0, 1.0, t, x)
+    while row < rules.n_rows and d * w <= d * row_ratio(rules, tiers, side, row, paid, w):
+        record(b, law, rules, tally, LIQUIDATED, horizon, side, row, b.col[side][lane], lane, rules.margin[row], 1, w, t)
         row += 1
     if row > b.row[side][lane]:
-        b.row[side][lane] = row
-        b.liquidation[side][lane] = row_level(rules, usual, side, rules.margin[row], paid, x)
-        settle(b, rules, side, lane)
+        b.liquidation[side][lane] = row_ratio(rules, usual, side, row, paid, w)
+        place(b, rules, side, lane, row, b.col[side][lane])
+        anchor(b, rules, side, &b.all.lane[lane], 1)
 
 
 cdef inline void pay_funding(Block *b, const Rules *rules, double weight) noexcept nogil:
@@ -130,16 +142,15 @@ cdef inline void pay_funding(Block *b, const Rules *rules, double weight) noexce
     if rules.paid_on == ON_ENTRY:
         for i in range(m):
             b.w[i] = b.rate[i]
+    elif rules.paid_on == ON_MARK:
+        for i in range(m):
+            b.w[i] = b.rate[i] * vexp(turn * b.all.x[i])
+    elif rules.inverse:
+        for i in range(m):
+            b.w[i] = b.rate[i] * vexp(turn * b.all.x[i]) * (1.0 + b.premium[i])
     else:
         for i in range(m):
-            b.w[i] = b.rate[i] * vexp(turn * b.x[i])
-        if rules.paid_on != ON_MARK:
-            if rules.inverse:
-                for i in range(m):
-                    b.w[i] = b.w[i] * (1.0 + b.premium[i])
-            else:
-                for i in range(m):
-                    b.w[i] = b.w[i] / (1.0 + b.premium[i])
+            b.w[i] = b.rate[i] * vexp(turn * b.all.x[i]) / (1.0 + b.premium[i])
     if rules.defers:
         for i in range(m):
             b.accrued[i] += b.w[i]
