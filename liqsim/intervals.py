@@ -10,13 +10,12 @@ import numpy as np
 import xarray as xr
 
 from liqsim.errors import ParameterError
-from liqsim.results import group_name, se_name
+from liqsim.results import CONTROLLED, FREEDOM, group_name, se_name
 from liqsim.stats import clopper_pearson_interval, jackknife_se, quantile_of_t, wilson_interval
 
 __all__ = ["confidence_interval", "difference", "jackknife"]
 
 _METHODS = ("wilson", "clopper-pearson", "normal")
-_FREEDOM = "degrees_of_freedom"
 
 
 def confidence_interval(
@@ -34,7 +33,7 @@ def confidence_interval(
         For proportions: Wilson's score interval, which covers ``level`` on average over probabilities; that of Clopper
         and Pearson, which never covers less and mostly more; or ``estimate +- z standard errors``, which fails below
         about ten hits. All other estimates have normal intervals; where the standard error comes from groups of paths,
-        those of Student's t.
+        those of Student's t, which for a probability end at 0 and 1.
 
     Returns
     -------
@@ -86,10 +85,12 @@ def confidence_interval(
                 else clopper_pearson_interval(values, n, level)
             )
         else:
-            freedom = x.attrs.get(_FREEDOM)
+            freedom = x.attrs.get(FREEDOM)
             used = "normal" if freedom is None else "student-t"
             half = quantile_of_t(level, freedom) * np.asarray(ds[se_name(name)].values, dtype=float)
             low, high = values - half, values + half
+            if x.attrs.get("estimator") == CONTROLLED and name.startswith("p_"):
+                low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
         attrs = {key: x.attrs[key] for key in ("units", "long_name") if key in x.attrs}
         out[name] = ((*x.dims, "bound"), np.stack([low, high], axis=-1), {**attrs, "interval": used, "level": level})
     coords = {name: x for name, x in ds.coords.items() if "group" not in x.dims}
@@ -235,7 +236,7 @@ def _add_errors(found: xr.Dataset, left_out: Mapping[Any, np.ndarray], ds: xr.Da
             {**_units(attrs), "long_name": f"standard error of {name}"},
         )
         found[se_name(str(name))] = se
-        found[name].attrs = {**attrs, "estimator": "function of means", _FREEDOM: n_groups - 1, "n_paths": n_paths}
+        found[name].attrs = {**attrs, "estimator": "function of means", FREEDOM: n_groups - 1, "n_paths": n_paths}
 
 
 def _units(attrs: Mapping[str, Any]) -> dict[str, Any]:

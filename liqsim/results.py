@@ -18,7 +18,9 @@ from liqsim.engine.tally import CellSums, Moments, Sums, cell_sums
 from liqsim.stats import proportion_se
 
 __all__ = [
+    "CONTROLLED",
     "ESTIMATES",
+    "FREEDOM",
     "PASSAGE_ESTIMATES",
     "SWEEP_AXES",
     "comparison_dataset",
@@ -35,6 +37,11 @@ __all__ = [
 SWEEP_AXES = ("model", "venue", "notional", "horizon")
 _CELL = ("side", "leverage", "stop")
 _DAYS_PER_YEAR = 365.0
+
+CONTROLLED = "control variate"
+"""Estimator of what control variates have corrected."""
+FREEDOM = "degrees_of_freedom"
+"""Attribute of estimates whose error comes from groups of paths."""
 
 _FRACTION = "fraction of entry notional"
 ESTIMATES: dict[str, tuple[str, str]] = {
@@ -163,6 +170,7 @@ def sweep_dataset(
     currency: tuple[str, str],
     group_paths: np.ndarray,
     attrs: Mapping[str, Any],
+    is_controlled: bool = False,
 ) -> xr.Dataset:
     """Assemble the result of a sweep.
 
@@ -180,6 +188,8 @@ def sweep_dataset(
     group_paths : ndarray of int, shape (group,)
         Paths of every group.
     attrs : mapping
+    is_controlled : bool
+        Whether control variates have corrected the estimates.
     """
     full = (*SWEEP_AXES, *_CELL, "group")
     coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
@@ -194,6 +204,9 @@ def sweep_dataset(
     if "group" in ds.dims:
         ds["group_paths"] = ("group", group_paths, {"units": "1", "long_name": "paths of each group"})
     label(ds, int(group_paths.sum()))
+    if is_controlled:
+        for name in estimates.keys() & ESTIMATES.keys():
+            ds[name].attrs |= {"estimator": CONTROLLED, FREEDOM: len(group_paths) - 1}
     quote, settlement = currency
     ds["notional"].attrs["units"] = quote
     for name, units, long_name in (

@@ -28,6 +28,7 @@ from liqsim.cells import (
     Cell,
     book,
     cell_passes,
+    control_cell,
     currencies,
     entry_prices,
     grid_axes,
@@ -35,6 +36,7 @@ from liqsim.cells import (
     run_cells,
     run_inputs,
 )
+from liqsim.control import CONTROL_GROUPS
 from liqsim.durations import Duration
 from liqsim.engine.plan import passage_pass, seed_key
 from liqsim.engine.run import check_threads
@@ -76,6 +78,7 @@ def sweep(
     abs_error: float | Mapping[str, float] | None = None,
     error_at: Mapping[str, Any] | None = None,
     groups: int | None = None,
+    control: bool = False,
     seed: int | np.random.SeedSequence = 0,
     threads: int | None = None,
     progress: bool = False,
@@ -125,6 +128,9 @@ def sweep(
     groups : int, optional
         Groups of paths, in [8, 1024] (64 is a good choice), of which every estimate ``x`` is given as ``x_by_group``:
         what :func:`difference` and :func:`jackknife` need. None unless given.
+    control : bool
+        Correct the estimates by control variates: first passages of fixed levels on the same paths, whose law closed
+        forms know. A second pass, for a variance that is often 10 to 100 times smaller; at least 64 paths.
     seed : int or numpy.random.SeedSequence
         Same seed, same bits: on any number of threads, instruction set, and whatever else is asked for.
     threads : int, optional
@@ -168,6 +174,12 @@ def sweep(
     bound for an event that was never seen. Ending when enough events have been seen biases a probability upwards, by
     about ``rel_error`` standard errors and at most a tenth of one.
 
+    With ``control``, how many paths reach the price of liquidation at entry, that after the funding expected, and the
+    stop, is held against how many should, and every estimate is corrected by regression over groups of paths, without
+    bias. Liquidation and stop gain most where the expected funding tells well when they happen, and are exact where
+    nothing is paid. A liquidation by a jump through a nearer stop gains nothing. Estimates are no counts then: they may
+    leave their range by a fraction of their error.
+
     Examples
     --------
     >>> import liqsim as lq
@@ -186,14 +198,19 @@ def sweep(
         horizons, premium=premium, price=price, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
         n_paths=_most_paths(n_paths, rel_error, abs_error), seed=seed, threads=threads,
     )  # fmt: skip
-    n_groups = read_groups(groups, settings.n_paths)
+    if not isinstance(control, bool):
+        raise ParameterError(f"control={control!r} is not allowed; give True or False")
+    n_groups = read_groups(CONTROL_GROUPS if control and groups is None else groups, settings.n_paths)
     labels = {"model": list(models), "venue": list(venues), "notional": notionals.tolist()}
     labels |= {"horizon": horizon_labels(horizons), "side": list(grid.sides)}
     labels |= {"leverage": grid.leverage.tolist(), "stop": grid.stop.tolist()}
-    target = read_target(rel_error, abs_error, error_at, "p_liquidation", list(ESTIMATES), labels)
+    target = read_target(rel_error, abs_error, error_at, "p_liquidation", list(ESTIMATES), labels, not control)
     cells = [Cell(*cell, grid) for cell in itertools.product(models.values(), venues.values(), notionals.tolist())]
     passes = [cell_passes(cell, settings) for cell in cells]
     prices = [entry_prices(cell, settings) for cell in cells[: len(venues) * len(notionals)]]
+    controls = []
+    if control:
+        controls = [control_cell(cell, settings, mine) for cell, mine in zip(cells, passes, strict=True)]
     outer = (len(models), len(venues), len(notionals))
 
     def joined(found: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -201,13 +218,15 @@ def sweep(
 
     run = run_cells(
         passes, [grid] * len(cells), settings, progress, n_groups,
-        None if target is None else lambda found, n: target.is_met(joined(found), n),
+        None if target is None else lambda found, n: target.is_met(joined(found), n), controls,
     )  # fmt: skip
     estimates, booked = joined(run.found), run.booked
+    if groups is None:
+        estimates = {name: x for name, x in estimates.items() if x.ndim == len(labels)}
     has_axes = (has_models, has_venues, np.ndim(notional) > 0, has_horizons)
     given = [name for name, many in zip(SWEEP_AXES, has_axes, strict=True) if many]
     inputs = run_inputs(models, venues, notionals, grid, settings) | {"axes": given}
-    inputs |= {"groups": n_groups} if n_groups else {}
+    inputs |= ({"groups": n_groups} if n_groups else {}) | ({"control": True} if control else {})
     reached = _reached(target, estimates, booked.n_paths, settings.n_paths)
     attrs = provenance("sweep", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
     return sweep_dataset(
@@ -218,6 +237,7 @@ def sweep(
         currencies(venues),
         booked.group_paths,
         attrs | {"notes": "\n".join(filter(None, [notes_of(venues), reached.note]))},
+        is_controlled=control,
     )
 
 
