@@ -126,7 +126,12 @@ class Plan:
         }
 
     def dataset(
-        self, estimates: Mapping[str, np.ndarray], group_paths: np.ndarray, attrs: Mapping[str, Any], note: str = ""
+        self,
+        estimates: Mapping[str, np.ndarray],
+        group_paths: np.ndarray,
+        attrs: Mapping[str, Any],
+        note: str = "",
+        is_controlled: bool = False,
     ) -> xr.Dataset:
         """The result.
 
@@ -139,6 +144,8 @@ class Plan:
         attrs : mapping
         note : str
             To be added to the notes.
+        is_controlled : bool
+            Whether control variates have corrected the estimates.
         """
         n_outer = (len(self.venues), len(self.notionals))
         prices = [entry_prices(cell, self.settings) for cell in self.cells[: n_outer[0] * n_outer[1]]]
@@ -157,6 +164,7 @@ class Plan:
             currencies(self.venues),
             group_paths,
             {**attrs, "notes": "\n".join(filter(None, [notes_of(self.venues), note]))},
+            is_controlled,
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import compare
+import coverage
 import evaluators
 import machine
 import scaling
@@ -35,6 +36,25 @@ def test_evaluators(tmp_path, capsys):
         least = 0.35 if row.case.startswith("called") else 0.9
         assert least * 2 * evaluators.ROWS < row.alive_per_path <= 2 * evaluators.ROWS
     assert capsys.readouterr().out.rstrip("\n") in page.read_text()
+
+
+def test_coverage(tmp_path, capsys):
+    page = tmp_path / "bench" / "coverage.md"
+    rows = coverage.main(["--replications", "2", "--out", str(page)])
+    assert len(rows) == 5 * 3 + 2 + 2 + 3 + 1 + 2
+    assert capsys.readouterr().out.rstrip("\n") in page.read_text()
+
+
+@pytest.mark.slow
+def test_intervals_cover_what_they_say():
+    """Of 400 intervals 95 % hold the exact value, within four standard errors; conservative ones hold it oftener."""
+    n = 400
+    slack = 4 * np.sqrt(0.95 * 0.05 / n)
+    for row in coverage.measure(n):
+        if row.interval == "normal" and row.exact < 1e-3 and row.what.startswith("probability"):
+            continue  # ten hits: this one is here to show that it fails
+        most = 1.0 if row.interval in ("clopper-pearson", "order statistics") else 0.95 + slack
+        assert 0.95 - slack < row.covered <= most, row
 
 
 def test_machine_names_what_a_time_depends_on():
