@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import compare
 import coverage
 import evaluators
+import gains
 import machine
 import scaling
 import throughput
@@ -42,6 +43,17 @@ def test_coverage(tmp_path, capsys):
     page = tmp_path / "bench" / "coverage.md"
     rows = coverage.main(["--replications", "2", "--out", str(page)])
     assert len(rows) == 5 * 3 + 2 + 2 + 3 + 1 + 2
+    assert capsys.readouterr().out.rstrip("\n") in page.read_text()
+
+
+def test_gains(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(gains, "MODELS", {"GBM": gains.MODELS["GBM, sigma 0.6"]})
+    monkeypatch.setattr(gains, "HORIZONS", ("7D",))
+    page = tmp_path / "bench" / "gains.md"
+    rows, spreads = gains.main(["--paths", "6400", "--repeats", "1", "--out", str(page)])
+    assert len(rows) == 1
+    assert [spread.variable for spread in spreads] == list(gains.VARIABLES)
+    assert spreads[0].median > 5  # ratios of variances do not depend on the machine
     assert capsys.readouterr().out.rstrip("\n") in page.read_text()
 
 
