@@ -38,7 +38,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "arguments": RULES | {"engine"},
     "stopping": RULES | {"engine", "stats"},
     "cells": RULES | {"engine", "results", "arguments", "stopping"},
-    "planning": RULES | {"engine", "results", "arguments", "cells"},
+    "planning": RULES | {"engine", "results", "arguments", "stopping", "cells"},
     "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells", "planning"},
     "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
     "order_statistics": {"stats"},
