@@ -20,7 +20,8 @@ from liqsim.engine.memory import check_memory, needed_memory, tally_bytes
 from liqsim.engine.plan import Grid, Pass
 from liqsim.engine.timeline import Timeline, build_timelines
 from liqsim.models import PriceModel
-from liqsim.results import SWEEP_AXES, sweep_dataset
+from liqsim.results import ESTIMATES, SWEEP_AXES, sweep_dataset
+from liqsim.stopping import Target, horizon_labels, read_target
 from liqsim.venues import Venue
 
 __all__ = ["Plan", "plan_sweep"]
@@ -108,6 +109,13 @@ class Plan:
         """Arguments that change the numbers, as plain values."""
         found = run_inputs(self.models, self.venues, self.notionals, self.grid, self.settings)
         return found | {"axes": list(self.given)}
+
+    def target(self, rel_error: Any, abs_error: Any, error_at: Any, are_counts: bool = True) -> Target | None:
+        """Check an accuracy that is asked for; see :func:`liqsim.sweep` and :func:`liqsim.stopping.read_target`."""
+        labels = {"model": list(self.models), "venue": list(self.venues), "notional": self.notionals.tolist()}
+        labels |= {"horizon": horizon_labels(self.settings.horizons)}
+        labels |= {name: np.asarray(values).tolist() for name, values in grid_axes(self.grid).items()}
+        return read_target(rel_error, abs_error, error_at, "p_liquidation", list(ESTIMATES), labels, are_counts)
 
     def estimates(self, found: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Estimates of all cells by name, of shape (model, venue, notional, horizon, side, leverage, stop[, group]).

@@ -6,6 +6,7 @@ paths drawn so far are a prefix of any longer run.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -21,9 +22,12 @@ from liqsim.stats import proportion_se, upper_bound
 __all__ = [
     "MOST_PATHS",
     "USUAL_PATHS",
+    "Reached",
     "Target",
     "Worst",
     "horizon_labels",
+    "most_paths",
+    "reached_by",
     "read_groups",
     "read_target",
     "schedule",
@@ -256,3 +260,28 @@ def _asked(error_at: Any, axes: Mapping[str, Sequence[Any]]) -> dict[str, list[A
         if not items:
             raise ParameterError(f"error_at: {axis} is empty; give labels, or leave it out for all")
     return asked
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How accurate a run has become: for its provenance, its attributes and its notes; nothing without a target."""
+
+    inputs: dict[str, Any]
+    attrs: dict[str, str]
+    note: str
+
+
+def reached_by(target: Target | None, estimates: Mapping[str, np.ndarray], n_paths: int, most: int) -> Reached:
+    """What a run with or without a target has reached; ``most`` are the paths that it might have taken."""
+    if target is None:
+        return Reached({}, {}, "")
+    record, note = target.report(estimates, n_paths)
+    asked = {"accuracy": target.to_dict() | {"most_paths": most}}
+    return Reached(asked, {"accuracy": json.dumps(asked["accuracy"] | record)}, note)
+
+
+def most_paths(n_paths: Any, rel_error: Any, abs_error: Any) -> Any:
+    """Paths, or the most of them: what was given, or the usual number, which is larger with a target."""
+    if n_paths is not None:
+        return n_paths
+    return USUAL_PATHS if rel_error is None and abs_error is None else MOST_PATHS

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from liqsim.arguments import read_horizons, read_looks, read_numbers, read_paths
-from liqsim.cells import Booked, book, control_cell, grid_axes, run_cells
+from liqsim.cells import Booked, book, control_cell, run_cells
 from liqsim.control import CONTROL_GROUPS
 from liqsim.durations import Duration
 from liqsim.engine.plan import passage_pass, seed_key
@@ -22,8 +20,8 @@ from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
 from liqsim.planning import plan_sweep
-from liqsim.results import ESTIMATES, PASSAGE_ESTIMATES, passage_dataset, passage_estimates, provenance
-from liqsim.stopping import MOST_PATHS, USUAL_PATHS, Target, horizon_labels, read_groups, read_target
+from liqsim.results import PASSAGE_ESTIMATES, passage_dataset, passage_estimates, provenance
+from liqsim.stopping import horizon_labels, most_paths, reached_by, read_groups, read_target
 from liqsim.venues import Venue
 
 __all__ = ["first_passage", "sweep"]
@@ -163,16 +161,13 @@ def sweep(
     plan = plan_sweep(
         model, venue, leverage=leverage, stop=stop, side=side, notional=notional, price=price, horizon=horizon,
         premium=premium, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
-        n_paths=_most_paths(n_paths, rel_error, abs_error), seed=seed, threads=threads,
+        n_paths=most_paths(n_paths, rel_error, abs_error), seed=seed, threads=threads,
     )  # fmt: skip
     if not isinstance(control, bool):
         raise ParameterError(f"control={control!r} is not allowed; give True or False")
     settings, cells = plan.settings, plan.cells
     n_groups = read_groups(CONTROL_GROUPS if control and groups is None else groups, settings.n_paths)
-    labels = {"model": list(plan.models), "venue": list(plan.venues), "notional": plan.notionals.tolist()}
-    labels |= {"horizon": horizon_labels(settings.horizons)}
-    labels |= {name: np.asarray(values).tolist() for name, values in grid_axes(plan.grid).items()}
-    target = read_target(rel_error, abs_error, error_at, "p_liquidation", list(ESTIMATES), labels, not control)
+    target = plan.target(rel_error, abs_error, error_at, are_counts=not control)
     passes = [[plan.make(cell, timeline) for timeline in plan.timelines(cell.venue)] for cell in cells]
     plan.check_memory(settings.threads, kept=2 * sum(plan.tallies) * (n_groups or 1))
     controls = []
@@ -184,9 +179,9 @@ def sweep(
     )  # fmt: skip
     estimates, booked = plan.estimates(run.found), run.booked
     if groups is None:
-        estimates = {name: x for name, x in estimates.items() if x.ndim == len(labels)}
+        estimates = {name: x for name, x in estimates.items() if not name.endswith("_by_group")}
     inputs = plan.inputs() | ({"groups": n_groups} if n_groups else {}) | ({"control": True} if control else {})
-    reached = _reached(target, estimates, booked.n_paths, settings.n_paths)
+    reached = reached_by(target, estimates, booked.n_paths, settings.n_paths)
     attrs = provenance("sweep", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
     return plan.dataset(estimates, booked.group_paths, attrs, reached.note, is_controlled=control)
 
@@ -251,7 +246,7 @@ def first_passage(
         raise ParameterError("levels=1 is the start itself; give ratios below or above 1")
     horizons, has_horizons = read_horizons(horizon)
     checks = read_looks(monitoring, horizons)
-    most = read_paths(_most_paths(n_paths, rel_error, abs_error))
+    most = read_paths(most_paths(n_paths, rel_error, abs_error))
     threads = check_threads(threads)
     key = seed_key(seed)
     labels = {"horizon": horizon_labels(horizons), "level": ratios.tolist()}
@@ -277,30 +272,7 @@ def first_passage(
         "horizon_ns": horizons,
         "monitoring_ns": checks,
     }
-    reached = _reached(target, found, booked.n_paths, most)
+    reached = reached_by(target, found, booked.n_paths, most)
     attrs = provenance("first_passage", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
     attrs |= {"notes": reached.note} if target is not None else {}
     return passage_dataset(ratios, np.asarray(horizons), found, has_horizons, booked.n_paths, attrs)
-
-
-@dataclass(frozen=True)
-class _Reached:
-    """How accurate a run has become: for its provenance, its attributes and its notes; nothing without a target."""
-
-    inputs: dict[str, Any]
-    attrs: dict[str, str]
-    note: str
-
-
-def _reached(target: Target | None, estimates: Mapping[str, np.ndarray], n_paths: int, most: int) -> _Reached:
-    if target is None:
-        return _Reached({}, {}, "")
-    record, note = target.report(estimates, n_paths)
-    asked = {"accuracy": target.to_dict() | {"most_paths": most}}
-    return _Reached(asked, {"accuracy": json.dumps(asked["accuracy"] | record)}, note)
-
-
-def _most_paths(n_paths: Any, rel_error: Any, abs_error: Any) -> Any:
-    if n_paths is not None:
-        return n_paths
-    return USUAL_PATHS if rel_error is None and abs_error is None else MOST_PATHS

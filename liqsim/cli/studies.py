@@ -36,6 +36,7 @@ horizon = "30D"
 # start = 2026-03-04T15:00:00Z                         # entry; places margin windows, tests and closures
 # top_up = 0.1                                         # added on margin calls in all, of the notional
 n_paths = 1_000_000
+# rel_error = 0.01                                     # of p_liquidation: end once all cells are as accurate
 seed = 7
 
 # include = "common.toml"                              # keys of this file replace those of included ones

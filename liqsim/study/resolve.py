@@ -21,6 +21,7 @@ from liqsim import presets
 from liqsim.errors import LiqsimError, ParameterError, StoreError
 from liqsim.models import GBM, Kou, Merton, OUPremium, PriceModel
 from liqsim.planning import Plan, plan_sweep
+from liqsim.stopping import Target, most_paths
 from liqsim.study.document import Document, Steps, read_document
 from liqsim.study.schema import (
     MODEL_TABLES,
@@ -38,7 +39,10 @@ from liqsim.venues.registry import venue_file
 __all__ = ["Study", "differences", "read_study", "study_from"]
 
 _MODELS: dict[str, type[PriceModel]] = {"gbm": GBM, "merton": Merton, "kou": Kou}
-_PLAIN = ("leverage", "stop", "side", "notional", "price", "horizon", "monitoring", "gap_rule", "top_up", "n_paths")
+_PLAIN = ("leverage", "stop", "side", "notional", "price", "horizon", "monitoring", "gap_rule", "top_up")
+TARGETS = ("rel_error", "abs_error", "error_at")
+"""Keys that ask for an accuracy."""
+
 _VENUE_KEYS = {"id", "file", "toml", "assume"}
 _MOST_MODELS = 100_000
 
@@ -52,8 +56,8 @@ class Study:
     resolved : dict
         The study as plain values that JSON holds: includes merged, products multiplied out, presets as their numbers,
         venues as the text of their files. It is itself a study, and gives the same bits.
-    arguments : dict
-        Of :func:`liqsim.sweep`.
+    arguments, accuracy : dict
+        Of :func:`liqsim.sweep`, those that ask for an accuracy apart.
     threads : int or None
     output : OutputTable
     folder : pathlib.Path
@@ -65,6 +69,7 @@ class Study:
 
     resolved: dict[str, Any]
     arguments: dict[str, Any]
+    accuracy: dict[str, Any]
     threads: int | None
     output: OutputTable
     folder: Path
@@ -80,9 +85,18 @@ class Study:
             raise type(error)(f"{self._place(str(error))}{error}") from None
 
     @cached_property
+    def target(self) -> Target | None:
+        """Accuracy at which the study ends before all of its paths are run."""
+        plan = self.plan
+        try:
+            return plan.target(**{name: self.accuracy.get(name) for name in TARGETS})
+        except LiqsimError as error:
+            raise type(error)(f"{self._place(str(error))}{error}") from None
+
+    @cached_property
     def keys(self) -> list[str]:
         """Key of every pass; each is built, so that what a venue does not allow is refused before a path is drawn."""
-        plan = self.plan
+        plan, _ = self.plan, self.target
         try:
             return [task.key for task in plan.make_all()]
         except LiqsimError as error:
@@ -139,7 +153,11 @@ def _study(document: Document) -> Study:
     venue, venues = _venues(document, table)
     arguments: dict[str, Any] = {name: getattr(table, name) for name in _PLAIN}
     arguments["stop"] = _stops(document, table.stop)
-    arguments |= {"seed": table.seed, "model": model, "venue": venue}
+    asked = {name: getattr(table, name) for name in TARGETS if getattr(table, name) is not None}
+    n_paths = most_paths(table.n_paths, table.rel_error, table.abs_error)
+    if isinstance(n_paths, float) and n_paths.is_integer():
+        n_paths = int(n_paths)
+    arguments |= {"seed": table.seed, "n_paths": n_paths, "model": model, "venue": venue}
     start = table.start
     if start is not None:
         if not isinstance(start, (str, dt.date)):
@@ -156,9 +174,7 @@ def _study(document: Document) -> Study:
     resolved: dict[str, Any] = {"title": table.title} if table.title else {}
     resolved |= {name: arguments[name] for name in _PLAIN}
     resolved["stop"] = _plain_stops(resolved["stop"])
-    resolved |= {"seed": table.seed, "model": models, "venue": venues}
-    if isinstance(table.n_paths, float) and table.n_paths.is_integer():
-        resolved["n_paths"] = int(table.n_paths)
+    resolved |= {"seed": table.seed, "n_paths": n_paths, **asked, "model": models, "venue": venues}
     if "start" in arguments:
         resolved["start"] = arguments["start"]
     if table.premium is not None:
@@ -166,6 +182,7 @@ def _study(document: Document) -> Study:
     return Study(
         resolved=json.loads(json.dumps(resolved, default=str)),
         arguments=arguments,
+        accuracy=asked,
         threads=table.threads,
         output=table.output,
         folder=document.folder,

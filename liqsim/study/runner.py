@@ -20,8 +20,9 @@ from liqsim.engine.tasks import Job, Scheduler, run_jobs
 from liqsim.errors import LiqsimError, StoreError, Unfinished
 from liqsim.files import save_result
 from liqsim.results import digests, provenance
+from liqsim.stopping import reached_by, schedule
 from liqsim.store.place import Place
-from liqsim.store.result import write_dataset, write_record
+from liqsim.store.result import read_record, write_dataset, write_record
 from liqsim.store.tallies import SEGMENT, Entry, Held, Journal, covered, missing
 from liqsim.study.resolve import Study
 
@@ -41,7 +42,7 @@ class Work:
     study : Study
     place : Place
     n_paths : int
-        Paths of every pass once the work is done.
+        Paths of every pass once the work is done, or the most where the study asks for an accuracy.
     checkpoint : float
         Seconds between writes of what is under way, at least.
     """
@@ -49,6 +50,7 @@ class Work:
     def __init__(self, study: Study, place: Place, n_paths: int, checkpoint: float) -> None:
         self.study, self.plan, self.place, self.n_paths = study, study.plan, place, n_paths
         self.checkpoint = checkpoint
+        self.reached = n_paths
         self.seconds = 0.0
         self.created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.journal = Journal(place, True)
@@ -82,6 +84,10 @@ class Work:
             except StoreError as error:
                 log.warning("corrupted, will be run again", extra={"fault": str(error)})
                 del self.held[number]
+        for partial in (False, True):
+            if self.place.exists(partial):
+                record = read_record(self.place, partial)
+                self.seconds, self.created = float(record["seconds"]), record["created"]
         with self._writing():
             self._record("partial")
         log.info("begun", extra={"store": self.place.name, "paths": self.n_done, "of": self.n_all})
@@ -119,15 +125,30 @@ class Work:
         KeyboardInterrupt
             With a note that says what is saved.
         """
-        jobs = []
-        for number, (cell, timeline) in enumerate(self.plan.passes):
-            ranges = missing(self.held[number].ranges if number in self.held else (), self.n_paths)
-            if ranges:
-                make = lambda cell=cell, timeline=timeline: self.plan.make(self.plan.cells[cell], timeline)  # noqa: E731
-                jobs.append(Job(number, make, ranges))
         self._begun = time.perf_counter()
         self._earlier = self.seconds
         self._due = self._begun + self.checkpoint
+        target = self.study.target
+        if target is None:
+            self._run(self.n_paths, scheduler, report)
+            return
+        there = max((covered(held.ranges) for held in self.held.values()), default=0)
+        for last in schedule(self.n_paths):
+            if last < there:
+                continue  # it has been looked at, and was not enough
+            self._run(last, scheduler, report)
+            if target.is_met(self.plan.estimates(self._found(last)), last):
+                self.reached = last
+                break
+
+    def _run(self, n_paths: int, scheduler: Scheduler, report: Callable[[int], Any]) -> None:
+        self.reached = n_paths
+        jobs = []
+        for number, (cell, timeline) in enumerate(self.plan.passes):
+            ranges = missing(self.held[number].ranges if number in self.held else (), n_paths)
+            if ranges:
+                make = lambda cell=cell, timeline=timeline: self.plan.make(self.plan.cells[cell], timeline)  # noqa: E731
+                jobs.append(Job(number, make, ranges))
 
         def add(number: int, first: int, count: int, sums: Sums) -> None:
             self._add(number, first, count, sums)
@@ -155,7 +176,7 @@ class Work:
             entry = Entry(self.keys[number], sums, ((first, first + count),))
         self._open[number] = entry
         self._dirty.add(number)
-        if entry.n_paths >= self.n_paths:
+        if entry.n_paths >= self.reached:
             self._done[number] = self._open.pop(number)
             self._dirty.discard(number)
         waiting = sum(e.sums.whole.low.nbytes + e.sums.carried.low.nbytes for e in self._done.values())
@@ -211,6 +232,7 @@ class Work:
             "version": __version__,
             "study": self.study.resolved,
             "n_paths": self.n_paths,
+            "reached": self.reached,
             "seconds": round(self.seconds, 3),
             "created": self.created,
         }
@@ -227,7 +249,7 @@ class Work:
             Whether the store is kept; if not, only the file is.
         """
         with self._writing(), self._interruptible():
-            ds = self._estimates()
+            ds = self._dataset()
             if publish:
                 write_dataset(self.place, ds)
                 more = {"digests": digests(ds), "variables": [str(name) for name in ds.data_vars]}
@@ -239,12 +261,12 @@ class Work:
                 self.place.publish()
             else:
                 self.place.remove(True)
-        log.info("finished", extra={"store": self.place.name, "paths": self.n_all, "seconds": round(self.seconds, 3)})
+        log.info(
+            "finished", extra={"store": self.place.name, "n_paths": self.reached, "seconds": round(self.seconds, 3)}
+        )
 
-    def _estimates(self) -> xr.Dataset:
-        """Estimates of all cells; the sums are put in order in ``tallies``, whatever the history of the journal."""
-        self.place.remove(True, "tallies")
-        tallies = Journal(self.place, True, "tallies")
+    def _found(self, n_paths: int, tallies: Journal | None = None) -> list[dict[str, Any]]:
+        """Estimates of every cell; the sums are put in order in ``tallies``, whatever the history of the journal."""
         found: list[dict[str, Any]] = []
         group: list[tuple[Pass, Sums, int]] = []
         segment: dict[int, Entry] = {}
@@ -252,21 +274,28 @@ class Work:
         passes = self.plan.passes
         for number, (cell, timeline) in enumerate(passes):
             entry = self.held[number].read()
+            group.append((self.plan.make(self.plan.cells[cell], timeline), entry.sums, n_paths))
+            if number + 1 == len(passes) or passes[number + 1][0] != cell:
+                found.append(cell_estimates(group, self.plan.grid, len(self.plan.settings.horizons)))
+                group = []
+            if tallies is None:
+                continue
             integers = 2 * (entry.sums.whole.low.size + entry.sums.carried.low.size)
             if segment and size + integers > SEGMENT:
                 tallies.write(segment)
                 segment, size = {}, 0
             segment[number] = entry
             size += integers
-            group.append((self.plan.make(self.plan.cells[cell], timeline), entry.sums, self.n_paths))
-            if number + 1 == len(passes) or passes[number + 1][0] != cell:
-                found.append(cell_estimates(group, self.plan.grid, len(self.plan.settings.horizons)))
-                group = []
-        tallies.write(segment)
-        plan, study = self.plan, self.study
-        attrs = provenance(
-            "sweep", plan.inputs(), study.arguments["seed"], self.n_paths, self.seconds, study.resolved
-        )  # fmt: skip
-        if study.title:
-            attrs["title"] = study.title
-        return plan.dataset(plan.estimates(found), np.array([self.n_paths]), attrs)
+        if tallies is not None:
+            tallies.write(segment)
+        return found
+
+    def _dataset(self) -> xr.Dataset:
+        plan, study, n_paths = self.plan, self.study, self.reached
+        self.place.remove(True, "tallies")
+        estimates = plan.estimates(self._found(n_paths, Journal(self.place, True, "tallies")))
+        reached = reached_by(study.target, estimates, n_paths, self.n_paths)
+        inputs = plan.inputs() | reached.inputs
+        attrs = provenance("sweep", inputs, study.arguments["seed"], n_paths, self.seconds, study.resolved)
+        attrs |= reached.attrs | ({"title": study.title} if study.title else {})
+        return plan.dataset(estimates, np.array([n_paths]), attrs, reached.note)

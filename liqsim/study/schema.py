@@ -111,7 +111,10 @@ class StudyTable(_Table):
     gap_rule: str = "liquidation"
     start: Any = None
     top_up: float = 0.0
-    n_paths: int | float = 100_000
+    n_paths: int | float | None = None
+    rel_error: Any = None
+    abs_error: Any = None
+    error_at: dict[str, Any] | None = None
     seed: Any = 0
     threads: int | None = None
     assume: dict[str, Any] = {}
@@ -132,6 +135,7 @@ _ALLOWED = {
     "start": "a time such as 2026-03-04T15:00:00Z",
     "top_up": "a number in [0, 1000], of the entry notional",
     "n_paths": "a whole number such as 1_000_000 or 1e6",
+    "error_at": "a section [error_at] with labels by dimension, such as leverage = 10",
     "threads": "a whole number in [1, 1024]",
     "assume": "sections [assume.VENUE] with values by dotted name",
     "title": "a text",

@@ -22,7 +22,7 @@ from liqsim.results import digests, provenance
 from liqsim.store.place import Place
 from liqsim.store.result import faults, open_dataset, read_record
 from liqsim.store.tallies import Held, Journal, covered
-from liqsim.study.resolve import Study, differences, study_from
+from liqsim.study.resolve import TARGETS, Study, differences, study_from
 from liqsim.study.runner import Work
 
 __all__ = ["Rerun", "open_store", "partial_dataset", "rerun", "resume", "run_study"]
@@ -181,12 +181,16 @@ def resume(
         if not partial and (is_file or not place.exists(False)):
             raise StoreError(f"store={name!r}: there is no unfinished run; liqsim sweep STUDY begins one")
         record = read_record(place, partial)
-        n_paths = int(record["n_paths"])
         if not partial and not added and not faults(place) and not _bad_sums(place):
             return open_dataset(place)
-        n_paths = read_paths(n_paths + added)
-        study = study_from({**record["study"], "n_paths": n_paths, "threads": threads}, name)
-        _compare(place, partial, study, {**record, "study": {**record["study"], "n_paths": n_paths}})
+        wanted = dict(record["study"])
+        n_paths = int(record["n_paths"]) + added
+        if added and not partial:  # a fixed number from now on, whatever accuracy had been asked for
+            n_paths = int(record["reached"]) + added
+            wanted = {key: value for key, value in wanted.items() if key not in TARGETS}
+        wanted["n_paths"] = read_paths(n_paths)
+        study = study_from({**wanted, "threads": threads}, name)
+        _compare(place, partial, study, {**record, "study": wanted})
         _work(place, study, n_paths, scheduler, progress, checkpoint, netcdf, is_file)
     return load_result(name) if is_file else open_dataset(place)
 
@@ -312,9 +316,10 @@ def rerun(
             f"result={str(result)!r} was made by a call in Python ({record['function']}), not from a study; its "
             "arguments are in attrs['provenance'], repeat the call with them"
         )
-    study = study_from({**record["study"], "threads": threads}, str(result))
+    wanted = {key: value for key, value in record["study"].items() if key not in TARGETS}
+    n_paths = int(record["n_paths"])
+    study = study_from({**wanted, "n_paths": n_paths, "threads": threads}, str(result))
     plan = study.plan
-    n_paths = plan.settings.n_paths
     sums: dict[int, Sums] = {}
 
     def add(number: int, first: int, count: int, more: Sums) -> None:

@@ -26,7 +26,7 @@ from liqsim.errors import StoreError, Unfinished
 from liqsim.store import tallies as sums
 from liqsim.store.place import Place
 from liqsim.store.tallies import covered, merged, missing
-from liqsim.study import open_store, resume, run_study
+from liqsim.study import open_store, rerun, resume, run_study
 from liqsim.study.resolve import Study
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -245,6 +245,41 @@ def test_killed_before_the_store_had_its_name(
     resume(tmp_path / "a.zarr", netcdf=tmp_path / "a.nc")
     assert_same_stores(tmp_path / "a.zarr", whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nc", "a.zarr"]
+
+
+# until the estimates are as accurate as asked
+
+
+TARGET = ("n_paths=200_000", "abs_error=0.0025", 'venue="binance-usdm-btcusdt"', 'horizon="2D"')
+
+
+@pytest.fixture(scope="module")
+def accurate(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+    """What sweep returns for the target."""
+    study = study_in(tmp_path_factory.mktemp("accurate"), *TARGET)
+    return lq.sweep(**study.arguments, **study.accuracy)
+
+
+@pytest.mark.parametrize("after", [None, 0, 3, 30, 70, 100])
+def test_a_target_ends_a_study_where_it_ends_a_sweep(tmp_path: Path, accurate: xr.Dataset, after: int | None) -> None:
+    assert 20_000 < accurate.attrs["n_paths"] < 200_000
+    study = study_in(tmp_path, *TARGET)
+    if after is not None:
+        stopped(study, tmp_path / "a.zarr", after)
+    ds = run_study(study, tmp_path / "a.zarr")
+    assert_same_bits(ds, accurate)
+    assert ds.attrs["accuracy"] == accurate.attrs["accuracy"]
+    assert ds.attrs["notes"] == accurate.attrs["notes"]
+
+
+def test_a_study_with_a_target_is_repeated_and_extended(tmp_path: Path, accurate: xr.Dataset) -> None:
+    study = study_in(tmp_path, *TARGET)
+    run_study(study, tmp_path / "a.zarr")
+    assert rerun(tmp_path / "a.zarr").differing == ()
+    n_paths = accurate.attrs["n_paths"] + 1000
+    more = resume(tmp_path / "a.zarr", add_paths=1000)
+    assert_same_bits(more, lq.sweep(**{**study.arguments, "n_paths": n_paths}))
+    assert rerun(tmp_path / "a.zarr").differing == ()
 
 
 # what would mix is refused

@@ -39,7 +39,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "stopping": RULES | {"engine", "stats"},
     "control": RULES | {"engine", "stats", "results", "arguments", "analytic"},
     "cells": RULES | {"engine", "results", "arguments", "stopping", "control"},
-    "planning": RULES | {"engine", "results", "arguments", "cells"},
+    "planning": RULES | {"engine", "results", "arguments", "stopping", "cells"},
     "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "control", "cells", "planning"},
     "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
     "order_statistics": {"stats"},
