@@ -110,8 +110,11 @@ class Pass:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of the numbers: passes with the same key book the same sums."""
-        made = hashlib.sha256(json.dumps([self.law, self.rules, self.horizons], sort_keys=True, default=str).encode())
+        """SHA-256 of the numbers and of the form of the tally: passes with the same key book the same sums."""
+        kernel = self.kernel()
+        form = [kernel.tally_shape(), kernel.carried_shape()]
+        text = json.dumps([self.law, self.rules, self.horizons, form], sort_keys=True, default=str)
+        made = hashlib.sha256(text.encode())
         for name in sorted(self.arrays):
             made.update(name.encode() + self.arrays[name].tobytes())
         return made.hexdigest()

@@ -30,7 +30,7 @@ __all__ = ["Cluster", "Processes", "local_cluster", "make_scheduler"]
 
 _FAN_IN = 8  # tasks of a bundle, whose sums are added on the workers before they travel
 _LEAST_SECONDS = 1.0  # of a task on a cluster; each costs the dask scheduler about a millisecond
-_MOST_RATE = 4.0  # bundles a second that the client shall have to add
+_MOST_RATE = 2.0  # bundles a second that the client shall have to add
 _CONNECT_SECONDS = 30.0
 
 _own = threading.local()
