@@ -150,8 +150,7 @@ def main(arguments: list[str] | None = None) -> tuple[list[Row], list[Spread]]:
             "# What control variates save", "",
             "Long positions without a stop, funding every 8 h from a premium. Variance of `p_liquidation` by plain",
             "Monte Carlo over that with `control=True`, over the ratio of times (third column); in brackets the",
-            "probability; - where plain Monte Carlo has seen nothing. Below 50 expected hits a control is not used.",
-            "",
+            "probability; - where plain Monte Carlo has seen nothing. Below 50 expected hits there is no control.", "",
             *machine.as_lines(machine.describe()),
             f"- {now}; one thread; {asked.paths} paths, medians of {asked.repeats} runs", "",
         ]  # fmt: skip

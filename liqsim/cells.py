@@ -243,8 +243,8 @@ def run_cells(
         found = []
         for control, part in zip(controls, by_group(booked), strict=True):
             mine = [next(sums) for _ in control.passes]
-            groups = zip(zip(*mine, strict=True), booked.group_paths.tolist(), strict=True)
-            counts = [control.counts(group, n) for group, n in groups]
+            groups = enumerate(booked.group_paths.tolist())
+            counts = [control.counts([sums_of[g] for sums_of in mine], n) for g, n in groups]
             found.append(control.adjust(part, counts, booked.group_paths, longest))
         return found
 

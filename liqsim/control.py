@@ -42,7 +42,7 @@ class Control:
     Parameters
     ----------
     passes : list of Pass
-        That count the first passages of ``levels``, one for each of the cell's passes.
+        That count the first passages of ``levels``, one for each of the cell's passes; none without levels.
     levels : ndarray, shape (level,)
         Price ratios.
     p_hit, alive_time : ndarray, shape (horizon, level)
@@ -127,7 +127,7 @@ class Control:
         seen = np.minimum(self.p_hit, 1.0 - self.p_hit) * n_paths >= _LEAST_HITS
         hits = np.stack([(c["p_hit"] - self.p_hit) * seen for c in counts], axis=-1)
         times = np.stack([(c["alive_time"] - self.alive_time) * seen for c in counts], axis=-1)
-        nothing = np.zeros_like(hits[:, :1])
+        nothing = np.zeros((len(hits), 1, len(counts)))
         hits, times = (np.concatenate([x, nothing], axis=1) for x in (hits, times))  # column -1
         distance = np.append(np.abs(np.log(self.levels)), np.inf)
         nearest = np.take_along_axis(self.columns, np.argmin(distance[self.columns], axis=-1)[..., np.newaxis], axis=-1)
@@ -197,7 +197,8 @@ def make_control(
         except ParameterError as error:
             raise ParameterError(f"control=True does not apply: {error}") from None
         p_hit[i], alive_time[i] = law.p_hit, law.alive_time
-    return Control([watching_pass(task, model, levels) for task in passes], levels, p_hit, alive_time, columns)
+    counting = [watching_pass(task, model, levels) for task in passes] if len(levels) else []
+    return Control(counting, levels, p_hit, alive_time, columns)
 
 
 def _expected_payments(task: Pass, side: str) -> tuple[float, float]:

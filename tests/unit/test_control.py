@@ -94,6 +94,13 @@ def test_every_procedure_and_clock():
             assert (far < 5).all(), name
 
 
+def test_a_position_that_nothing_can_liquidate():
+    ds = sweep(venue=FREE, leverage=0.5, side="long", stop=INF)
+    assert ds.p_liquidation.item() == 0.0
+    assert ds.p_survival.item() == 1.0
+    assert ds.exit_time.item() == pytest.approx(5.0)
+
+
 def test_regression_coefficients_are_those_of_least_squares():
     rng = np.random.default_rng(1)
     c = rng.normal(size=(5, 3, 56))

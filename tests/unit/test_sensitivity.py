@@ -71,8 +71,8 @@ def test_a_scaled_requirement_is_that_of_a_venue_with_scaled_rates(kind, schedul
     "rule",
     [
         FUNDING,
-        lq.PremiumFunding("8h", interest=1e-4, clamp=5e-4, cap=8e-4, notional="entry"),
-        lq.PremiumFunding("4h", interest=1e-4, clamp=5e-4, cap=8e-4, smoothing=0.5, change_cap=2e-4),
+        lq.PremiumFunding("8h", interest=2e-4, clamp=1e-4, cap=3e-4, notional="entry"),
+        lq.PremiumFunding("4h", interest=2e-4, clamp=1e-4, cap=6e-4, smoothing=0.5, change_cap=1e-4),
         lq.Rollover(long_rate=2e-4, short_rate=1e-4, opening_long=2e-4, opening_short=3e-4),
     ],
     ids=["fixed", "premium", "smoothed", "rollover"],
