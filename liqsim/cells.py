@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from liqsim.arguments import Settings
+from liqsim.control import Control, make_control
 from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass
 from liqsim.engine.run import run_groups
 from liqsim.engine.tally import Sums, cell_sums
-from liqsim.engine.timeline import Clock, Timeline, build_timelines, venue_clock
+from liqsim.engine.timeline import Clock, Timeline, build_timelines, to_nanoseconds, venue_clock
 from liqsim.models import PriceModel
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.results import group_name, sweep_estimates
@@ -35,6 +36,7 @@ __all__ = [
     "cell_pass",
     "cell_passes",
     "clock_of",
+    "control_cell",
     "currencies",
     "entry_prices",
     "entry_window",
@@ -194,6 +196,7 @@ def run_cells(
     progress: bool,
     n_groups: int | None = None,
     is_enough: Callable[[list[dict[str, np.ndarray]], int], bool] | None = None,
+    controls: Sequence[Control] = (),
 ) -> CellRun:
     """Simulate cells.
 
@@ -210,32 +213,55 @@ def run_cells(
         Groups of paths whose estimates are given besides; none unless given.
     is_enough : callable, optional
         Whether the estimates of all cells after a number of paths are accurate enough; all paths unless given.
+    controls : sequence of Control, optional
+        Of each cell, by which its estimates are corrected. They need groups.
     """
+    flat = list(itertools.chain(*passes, *(control.passes for control in controls)))
+    n_cells = len(passes)
 
-    def estimates(sums: Iterable[Sums], n_paths: int) -> list[dict[str, np.ndarray]]:
+    def plain(sums: Iterable[Sums], n_paths: int) -> list[dict[str, np.ndarray]]:
         left = iter(sums)
         return [
             cell_estimates([(task, next(left), n_paths) for task in group], grid, len(settings.horizons))
             for group, grid in zip(passes, grids, strict=True)
         ]
 
+    def by_group(booked: Booked) -> list[dict[str, np.ndarray]]:
+        groups = zip(zip(*booked.sums, strict=True), booked.group_paths.tolist(), strict=True)
+        parts = [plain(sums, n) for sums, n in groups]
+        names = [name for name in parts[0][0] if not name.endswith("_se")]
+        return [{name: np.stack([part[k][name] for part in parts], axis=-1) for name in names} for k in range(n_cells)]
+
+    def estimates(booked: Booked, with_groups: bool) -> list[dict[str, np.ndarray]]:
+        if not controls:
+            found = plain(booked.totals(), booked.n_paths)
+            parts = by_group(booked) if with_groups else [{} for _ in found]
+            both = zip(found, parts, strict=True)
+            return [cell | {group_name(name): x for name, x in part.items()} for cell, part in both]
+        sums = iter(booked.sums[sum(map(len, passes)) :])
+        longest = max(settings.horizons) / to_nanoseconds(1.0)
+        found = []
+        for control, part in zip(controls, by_group(booked), strict=True):
+            mine = [next(sums) for _ in control.passes]
+            groups = zip(zip(*mine, strict=True), booked.group_paths.tolist(), strict=True)
+            counts = [control.counts(group, n) for group, n in groups]
+            found.append(control.adjust(part, counts, booked.group_paths, longest))
+        return found
+
     def look(booked: Booked) -> bool:
         assert is_enough is not None
-        return is_enough(estimates(booked.totals(), booked.n_paths), booked.n_paths)
+        return is_enough(estimates(booked, False), booked.n_paths)
 
-    flat = list(itertools.chain.from_iterable(passes))
     booked = book(
         flat, settings.n_paths, settings.threads, progress, n_groups or 1, look if is_enough is not None else None
     )
-    found = estimates(booked.totals(), booked.n_paths)
-    if n_groups:
-        parts = [
-            estimates(sums, int(n)) for sums, n in zip(zip(*booked.sums, strict=True), booked.group_paths, strict=True)
-        ]
-        for k, cell in enumerate(found):
-            names = [name for name in cell if not name.endswith("_se")]
-            cell |= {group_name(name): np.stack([part[k][name] for part in parts], axis=-1) for name in names}
-    return CellRun(found, booked)
+    return CellRun(estimates(booked, n_groups is not None), booked)
+
+
+def control_cell(cell: Cell, settings: Settings, passes: Sequence[Pass]) -> Control:
+    """Control variates of a cell."""
+    window = entry_window(cell.venue, settings)
+    return make_control(cell.model, cell.venue, cell.notional, cell.grid, settings, passes, window)
 
 
 def cell_estimates(

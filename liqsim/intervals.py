@@ -10,13 +10,12 @@ import numpy as np
 import xarray as xr
 
 from liqsim.errors import ParameterError
-from liqsim.results import group_name, se_name
+from liqsim.results import CONTROLLED, FREEDOM, group_name, se_name
 from liqsim.stats import clopper_pearson_interval, jackknife_se, quantile_of_t, wilson_interval
 
 __all__ = ["confidence_interval", "difference", "jackknife"]
 
 _METHODS = ("wilson", "clopper-pearson", "normal")
-_FREEDOM = "degrees_of_freedom"
 
 
 def confidence_interval(
@@ -34,7 +33,7 @@ def confidence_interval(
         For proportions: Wilson's score interval, which covers ``level`` on average over probabilities; that of Clopper
         and Pearson, which never covers less and mostly more; or ``estimate +- z standard errors``, which fails below
         about ten hits. All other estimates have normal intervals; where the standard error comes from groups of paths,
-        those of Student's t.
+        those of Student's t, which for a probability end at 0 and 1.
 
     Returns
     -------
@@ -86,10 +85,12 @@ def confidence_interval(
                 else clopper_pearson_interval(values, n, level)
             )
         else:
-            freedom = x.attrs.get(_FREEDOM)
+            freedom = x.attrs.get(FREEDOM)
             used = "normal" if freedom is None else "student-t"
             half = quantile_of_t(level, freedom) * np.asarray(ds[se_name(name)].values, dtype=float)
             low, high = values - half, values + half
+            if x.attrs.get("estimator") == CONTROLLED and name.startswith("p_"):
+                low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
         attrs = {key: x.attrs[key] for key in ("units", "long_name") if key in x.attrs}
         out[name] = ((*x.dims, "bound"), np.stack([low, high], axis=-1), {**attrs, "interval": used, "level": level})
     coords = {name: x for name, x in ds.coords.items() if "group" not in x.dims}
@@ -150,8 +151,9 @@ def difference(ds: xr.Dataset, a: Mapping[str, Any], b: Mapping[str, Any]) -> xr
         raise ParameterError(
             f"a names {', '.join(map(str, a))} and b names {', '.join(map(str, b))}; give the same dimensions in both"
         )
-    _check_groups(ds)
-    found = jackknife(ds, lambda x: _at(x, "a", a) - _at(x, "b", b))
+    whole, left_out = _with_groups(ds)
+    found, parts = (_at(x, "a", a) - _at(x, "b", b) for x in (whole, left_out))
+    _add_errors(found, {name: x.transpose("group", ...).values for name, x in parts.items()}, ds)
     for name in _estimates(found):
         found[name].attrs["long_name"] = f"difference: {ds[name].attrs.get('long_name', name)}"
     found.attrs = {"a": _text(a), "b": _text(b)}
@@ -200,22 +202,41 @@ def jackknife(ds: xr.Dataset, function: Callable[[xr.Dataset], xr.DataArray | xr
     >>> sorted(loss.data_vars)
     ['value', 'value_se']
     """
-    counts = _check_groups(ds)
-    names = [name for name in _estimates(ds) if group_name(name) in ds]
-    whole = ds[names]
-    n = float(counts.sum())
-    results = [_as_dataset(function(whole))]
-    for g, count in enumerate(counts):
-        rest = {name: (n * ds[name] - count * ds[group_name(name)].isel(group=g)) / (n - count) for name in names}
-        results.append(_as_dataset(function(xr.Dataset(rest, coords=whole.coords))))
-    found, left_out = results[0], results[1:]
-    freedom = len(counts) - 1
-    for name in list(found.data_vars):
-        se = jackknife_se(np.stack([part[name].values for part in left_out]))
-        attrs = {key: ds[name].attrs[key] for key in ("units", "long_name") if name in ds and key in ds[name].attrs}
-        found[name].attrs = {**attrs, "estimator": "function of means", _FREEDOM: freedom, "n_paths": int(n)}
-        found[se_name(str(name))] = (found[name].dims, se, {"long_name": f"standard error of {name}", **_units(attrs)})
+    whole, left_out = _with_groups(ds)
+    found = _as_dataset(function(whole)).drop_attrs()
+    parts = [_as_dataset(function(left_out.isel(group=g))) for g in range(left_out.sizes["group"])]
+    _add_errors(found, {name: np.stack([part[name].values for part in parts]) for name in found.data_vars}, ds)
     return found
+
+
+def _with_groups(ds: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """Estimates over all paths, and over all but those of each group."""
+    if "group_paths" not in ds:
+        raise ParameterError("ds holds no groups of paths; simulate again with groups=64")
+    counts = np.asarray(ds["group_paths"].values, dtype=float)
+    whole = ds[[name for name in _estimates(ds) if group_name(name) in ds]].drop_attrs()
+    n = counts.sum()
+    left_out = {}
+    for name, x in whole.items():
+        parts = ds[group_name(str(name))].transpose(..., "group")
+        values = (n * x.values[..., np.newaxis] - counts * parts.values) / (n - counts)
+        left_out[name] = (parts.dims, values)
+    return whole, xr.Dataset(left_out, coords=whole.coords)
+
+
+def _add_errors(found: xr.Dataset, left_out: Mapping[Any, np.ndarray], ds: xr.Dataset) -> None:
+    """Put the standard error of every variable beside it, and say what both are."""
+    n_groups, n_paths = ds.sizes["group"], int(ds["group_paths"].sum())
+    for name in list(found.data_vars):
+        known = ds[name].attrs if name in ds else {}
+        attrs = {key: known[key] for key in ("units", "long_name") if key in known}
+        se = (
+            found[name].dims,
+            jackknife_se(left_out[name]),
+            {**_units(attrs), "long_name": f"standard error of {name}"},
+        )
+        found[se_name(str(name))] = se
+        found[name].attrs = {**attrs, "estimator": "function of means", FREEDOM: n_groups - 1, "n_paths": n_paths}
 
 
 def _units(attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,17 +250,11 @@ def _estimates(ds: xr.Dataset) -> list[str]:
     return names
 
 
-def _check_groups(ds: xr.Dataset) -> np.ndarray:
-    if "group_paths" not in ds:
-        raise ParameterError("ds holds no groups of paths; simulate again with groups=64")
-    return np.asarray(ds["group_paths"].values, dtype=float)
-
-
 def _as_dataset(x: Any) -> xr.Dataset:
     if isinstance(x, xr.Dataset):
-        return x.drop_attrs(deep=True)
+        return x
     if isinstance(x, xr.DataArray):
-        return x.to_dataset(name=x.name or "value").drop_attrs(deep=True)
+        return x.to_dataset(name=x.name or "value")
     raise ParameterError(f"function gave {type(x).__name__}; let it return an xarray DataArray or Dataset")
 
 

@@ -110,12 +110,12 @@ class Plan:
         found = run_inputs(self.models, self.venues, self.notionals, self.grid, self.settings)
         return found | {"axes": list(self.given)}
 
-    def target(self, rel_error: Any, abs_error: Any, error_at: Any) -> Target | None:
-        """Check an accuracy that is asked for; see :func:`liqsim.sweep`."""
+    def target(self, rel_error: Any, abs_error: Any, error_at: Any, are_counts: bool = True) -> Target | None:
+        """Check an accuracy that is asked for; see :func:`liqsim.sweep` and :func:`liqsim.stopping.read_target`."""
         labels = {"model": list(self.models), "venue": list(self.venues), "notional": self.notionals.tolist()}
         labels |= {"horizon": horizon_labels(self.settings.horizons)}
         labels |= {name: np.asarray(values).tolist() for name, values in grid_axes(self.grid).items()}
-        return read_target(rel_error, abs_error, error_at, "p_liquidation", list(ESTIMATES), labels)
+        return read_target(rel_error, abs_error, error_at, "p_liquidation", list(ESTIMATES), labels, are_counts)
 
     def estimates(self, found: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Estimates of all cells by name, of shape (model, venue, notional, horizon, side, leverage, stop[, group]).
@@ -134,7 +134,12 @@ class Plan:
         }
 
     def dataset(
-        self, estimates: Mapping[str, np.ndarray], group_paths: np.ndarray, attrs: Mapping[str, Any], note: str = ""
+        self,
+        estimates: Mapping[str, np.ndarray],
+        group_paths: np.ndarray,
+        attrs: Mapping[str, Any],
+        note: str = "",
+        is_controlled: bool = False,
     ) -> xr.Dataset:
         """The result.
 
@@ -147,6 +152,8 @@ class Plan:
         attrs : mapping
         note : str
             To be added to the notes.
+        is_controlled : bool
+            Whether control variates have corrected the estimates.
         """
         n_outer = (len(self.venues), len(self.notionals))
         prices = [entry_prices(cell, self.settings) for cell in self.cells[: n_outer[0] * n_outer[1]]]
@@ -165,6 +172,7 @@ class Plan:
             currencies(self.venues),
             group_paths,
             {**attrs, "notes": "\n".join(filter(None, [notes_of(self.venues), note]))},
+            is_controlled,
         )
 
 

@@ -19,7 +19,9 @@ from liqsim.engine.tally import CellSums, Moments, Sums, cell_sums
 from liqsim.stats import proportion_se
 
 __all__ = [
+    "CONTROLLED",
     "ESTIMATES",
+    "FREEDOM",
     "PASSAGE_ESTIMATES",
     "SWEEP_AXES",
     "comparison_dataset",
@@ -38,6 +40,11 @@ __all__ = [
 SWEEP_AXES = ("model", "venue", "notional", "horizon")
 _CELL = ("side", "leverage", "stop")
 _DAYS_PER_YEAR = 365.0
+
+CONTROLLED = "control variate"
+"""Estimator of what control variates have corrected."""
+FREEDOM = "degrees_of_freedom"
+"""Attribute of estimates whose error comes from groups of paths."""
 
 _FRACTION = "fraction of entry notional"
 ESTIMATES: dict[str, tuple[str, str]] = {
@@ -173,6 +180,7 @@ def sweep_dataset(
     currency: tuple[str, str],
     group_paths: np.ndarray,
     attrs: Mapping[str, Any],
+    is_controlled: bool = False,
 ) -> xr.Dataset:
     """Assemble the result of a sweep.
 
@@ -190,6 +198,8 @@ def sweep_dataset(
     group_paths : ndarray of int, shape (group,)
         Paths of every group.
     attrs : mapping
+    is_controlled : bool
+        Whether control variates have corrected the estimates.
     """
     dropped = [name for name in SWEEP_AXES if name not in given]
     coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
@@ -211,6 +221,9 @@ def sweep_dataset(
     variables = {
         name: variable(full[: values.ndim], values, _about(name, n_paths)) for name, values in estimates.items()
     }
+    if is_controlled:
+        for name in estimates.keys() & ESTIMATES.keys():
+            variables[name].attrs |= {"estimator": CONTROLLED, FREEDOM: len(group_paths) - 1}
     if any("group" in found.dims for found in variables.values()):
         about_groups = {"units": "1", "long_name": "paths of each group"}
         variables["group_paths"] = xr.Variable(("group",), group_paths, about_groups)

@@ -75,6 +75,8 @@ class Target:
         Labels along each axis.
     asked : mapping of str to list
         Labels that ``cells`` was made from.
+    are_counts : bool
+        Whether probabilities are shares of the paths.
     """
 
     relative: Mapping[str, float]
@@ -82,6 +84,7 @@ class Target:
     cells: tuple[np.ndarray, ...]
     axes: Mapping[str, Sequence[Any]]
     asked: Mapping[str, list[Any]]
+    are_counts: bool = True
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -110,7 +113,7 @@ class Target:
         found: list[Worst] = []
         for name in self.variables:
             x, error = (estimates[key][np.ix_(*self.cells)] for key in (name, f"{name}_se"))
-            if name.startswith("p_"):
+            if self.are_counts and name.startswith("p_"):
                 error = np.maximum(error, proportion_se((x * n_paths + 2.0) / (n_paths + 4.0), n_paths + 4))
             allowed = np.maximum(self.absolute.get(name, 0.0), self.relative.get(name, 0.0) * np.abs(x))
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -191,6 +194,7 @@ def read_target(
     usual: str,
     variables: Sequence[str],
     axes: Mapping[str, Sequence[Any]],
+    are_counts: bool = True,
 ) -> Target | None:
     """Check an accuracy that was asked for.
 
@@ -204,6 +208,8 @@ def read_target(
         Variables that may have a target.
     axes : mapping of str to sequence
         Labels along each axis of the estimates, in order.
+    are_counts : bool
+        Whether probabilities are shares of the paths.
     """
     relative = _errors("rel_error", rel_error, usual, variables, _LARGEST_RELATIVE, "(standard error over estimate)")
     absolute = _errors("abs_error", abs_error, usual, variables, 1e6, "(standard error, in the variable's unit)")
@@ -216,7 +222,7 @@ def read_target(
         np.array([labels.index(label) for label in asked.get(axis, labels)], dtype=int)
         for axis, labels in ((axis, list(labels)) for axis, labels in axes.items())
     )
-    return Target(relative, absolute, cells, axes, asked)
+    return Target(relative, absolute, cells, axes, asked, are_counts)
 
 
 def _errors(name: str, value: Any, usual: str, variables: Sequence[str], largest: float, unit: str) -> dict[str, float]:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from liqsim.arguments import read_horizons, read_looks, read_numbers, read_paths
-from liqsim.cells import Booked, book, run_cells
+from liqsim.cells import Booked, book, control_cell, run_cells
+from liqsim.control import CONTROL_GROUPS
 from liqsim.durations import Duration
 from liqsim.engine.plan import passage_pass, seed_key
 from liqsim.engine.run import check_threads
@@ -46,6 +47,7 @@ def sweep(
     abs_error: float | Mapping[str, float] | None = None,
     error_at: Mapping[str, Any] | None = None,
     groups: int | None = None,
+    control: bool = False,
     seed: int | np.random.SeedSequence = 0,
     threads: int | None = None,
     progress: bool = False,
@@ -95,6 +97,9 @@ def sweep(
     groups : int, optional
         Groups of paths, in [8, 1024] (64 is a good choice), of which every estimate ``x`` is given as ``x_by_group``:
         what :func:`difference` and :func:`jackknife` need. None unless given.
+    control : bool
+        Correct the estimates by control variates: first passages of fixed levels on the same paths, whose law closed
+        forms know. A second pass, for a variance that is often 10 to 100 times smaller; at least 64 paths.
     seed : int or numpy.random.SeedSequence
         Same seed, same bits: on any number of threads, instruction set, and whatever else is asked for.
     threads : int, optional
@@ -138,6 +143,12 @@ def sweep(
     bound for an event that was never seen. Ending when enough events have been seen biases a probability upwards, by
     about ``rel_error`` standard errors and at most a tenth of one.
 
+    With ``control``, how many paths reach the price of liquidation at entry, that after the funding expected, and the
+    stop, is held against how many should, and every estimate is corrected by regression over groups of paths, without
+    bias. Liquidation and stop gain most where the expected funding tells well when they happen, and are exact where
+    nothing is paid. A liquidation by a jump through a nearer stop gains nothing. Estimates are no counts then: they may
+    leave their range by a fraction of their error.
+
     Examples
     --------
     >>> import liqsim as lq
@@ -152,20 +163,27 @@ def sweep(
         premium=premium, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
         n_paths=most_paths(n_paths, rel_error, abs_error), seed=seed, threads=threads,
     )  # fmt: skip
+    if not isinstance(control, bool):
+        raise ParameterError(f"control={control!r} is not allowed; give True or False")
     settings, cells = plan.settings, plan.cells
-    n_groups = read_groups(groups, settings.n_paths)
-    target = plan.target(rel_error, abs_error, error_at)
+    n_groups = read_groups(CONTROL_GROUPS if control and groups is None else groups, settings.n_paths)
+    target = plan.target(rel_error, abs_error, error_at, are_counts=not control)
     passes = [[plan.make(cell, timeline) for timeline in plan.timelines(cell.venue)] for cell in cells]
     plan.check_memory(settings.threads, kept=2 * sum(plan.tallies) * (n_groups or 1))
+    controls = []
+    if control:
+        controls = [control_cell(cell, settings, mine) for cell, mine in zip(cells, passes, strict=True)]
     run = run_cells(
         passes, [plan.grid] * len(cells), settings, progress, n_groups,
-        None if target is None else lambda found, n: target.is_met(plan.estimates(found), n),
+        None if target is None else lambda found, n: target.is_met(plan.estimates(found), n), controls,
     )  # fmt: skip
     estimates, booked = plan.estimates(run.found), run.booked
-    inputs = plan.inputs() | ({"groups": n_groups} if n_groups else {})
+    if groups is None:
+        estimates = {name: x for name, x in estimates.items() if not name.endswith("_by_group")}
+    inputs = plan.inputs() | ({"groups": n_groups} if n_groups else {}) | ({"control": True} if control else {})
     reached = reached_by(target, estimates, booked.n_paths, settings.n_paths)
     attrs = provenance("sweep", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
-    return plan.dataset(estimates, booked.group_paths, attrs, reached.note)
+    return plan.dataset(estimates, booked.group_paths, attrs, reached.note, is_controlled=control)
 
 
 def first_passage(

@@ -25,7 +25,7 @@ from liqsim.errors import MarginRuleError, ParameterError
 from liqsim.models import Kou, Merton, OUPremium, PriceModel
 from liqsim.venues import Venue
 
-__all__ = ["SIDES", "Grid", "Pass", "passage_pass", "seed_key", "sweep_pass"]
+__all__ = ["SIDES", "Grid", "Pass", "passage_pass", "seed_key", "sweep_pass", "watching_pass"]
 
 SIDES = ("long", "short")
 
@@ -328,3 +328,15 @@ def passage_pass(model: PriceModel, levels: np.ndarray, timeline: Timeline, key:
     }
     arrays = _arrays(np.array([_NEVER]), stop_long, stop_short, timeline)
     return Pass(_law(model, None), rules, arrays, timeline.horizons)
+
+
+def watching_pass(task: Pass, model: PriceModel, levels: np.ndarray) -> Pass:
+    """First passages of fixed levels on the paths of another pass: the same instants, at which nothing is paid."""
+    n = len(task.arrays["pays"])
+    nothing, none = np.zeros(n + 1), np.zeros(n, dtype=np.uint8)
+    timeline = Timeline(
+        instant=task.arrays["instant"], pays=np.zeros(n), charge=(nothing, nothing), settles=none,
+        watches=np.ones(n, dtype=np.uint8), retests=none, checks=none, calls=none, due=np.full(n, n, dtype=np.int32),
+        window=("",) * n, horizon=task.arrays["horizon"], horizons=task.horizons,
+    )  # fmt: skip
+    return passage_pass(model, levels, timeline, task.rules["key"])

@@ -89,7 +89,8 @@ class Study:
         """Accuracy at which the study ends before all of its paths are run."""
         plan = self.plan
         try:
-            return plan.target(*(self.accuracy.get(name) for name in TARGETS))
+            rel_error, abs_error, error_at = (self.accuracy.get(name) for name in TARGETS)
+            return plan.target(rel_error, abs_error, error_at)
         except LiqsimError as error:
             raise type(error)(f"{self._place(str(error))}{error}") from None
 

@@ -11,7 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import compare
+import coverage
 import evaluators
+import gains
 import machine
 import scaling
 import throughput
@@ -35,6 +37,36 @@ def test_evaluators(tmp_path, capsys):
         least = 0.35 if row.case.startswith("called") else 0.9
         assert least * 2 * evaluators.ROWS < row.alive_per_path <= 2 * evaluators.ROWS
     assert capsys.readouterr().out.rstrip("\n") in page.read_text()
+
+
+def test_coverage(tmp_path, capsys):
+    page = tmp_path / "bench" / "coverage.md"
+    rows = coverage.main(["--replications", "2", "--out", str(page)])
+    assert len(rows) == 5 * 3 + 2 + 2 + 3 + 1 + 2
+    assert capsys.readouterr().out.rstrip("\n") in page.read_text()
+
+
+def test_gains(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(gains, "MODELS", {"GBM": gains.MODELS["GBM, sigma 0.6"]})
+    monkeypatch.setattr(gains, "HORIZONS", ("7D",))
+    page = tmp_path / "bench" / "gains.md"
+    rows, spreads = gains.main(["--paths", "6400", "--repeats", "1", "--out", str(page)])
+    assert len(rows) == 1
+    assert [spread.variable for spread in spreads] == list(gains.VARIABLES)
+    assert spreads[0].median > 5  # ratios of variances do not depend on the machine
+    assert capsys.readouterr().out.rstrip("\n") in page.read_text()
+
+
+@pytest.mark.slow
+def test_intervals_cover_what_they_say():
+    """Of 400 intervals 95 % hold the exact value, within four standard errors; conservative ones hold it oftener."""
+    n = 400
+    slack = 4 * np.sqrt(0.95 * 0.05 / n)
+    for row in coverage.measure(n):
+        if row.interval == "normal" and row.exact < 1e-3 and row.what.startswith("probability"):
+            continue  # ten hits: this one is here to show that it fails
+        most = 1.0 if row.interval in ("clopper-pearson", "order statistics") else 0.95 + slack
+        assert 0.95 - slack < row.covered <= most, row
 
 
 def test_machine_names_what_a_time_depends_on():

@@ -63,7 +63,8 @@ VARIABLE = {
 
 
 @pytest.mark.slow
-def test_reference_positions(shared):
+@pytest.mark.parametrize("control", [False, True])
+def test_reference_positions(shared, control):
     """Liquidated, stopped, alive, short of margin: continuous and discrete monitoring, linear and inverse."""
     done = 0
     for truth in load(shared):
@@ -79,7 +80,7 @@ def test_reference_positions(shared):
         ds = lq.sweep(
             model_of(params), venue,
             leverage=contract["leverage"], stop=contract.get("stop_distance") or math.inf, side=contract["side"],
-            horizon=horizon_of(contract), n_paths=N_PATHS, seed=SEED,
+            horizon=horizon_of(contract), n_paths=N_PATHS, seed=SEED, control=control,
             monitoring="continuous" if looks is None else nanoseconds(contract["horizon_days"] / looks),
         ).squeeze()  # fmt: skip
         name = VARIABLE[truth["quantity"]]
@@ -115,7 +116,8 @@ def test_reference_first_passages(shared):
 
 
 @pytest.mark.slow
-def test_reference_margin_that_funding_eats(shared):
+@pytest.mark.parametrize("control", [False, True])
+def test_reference_margin_that_funding_eats(shared, control):
     """A constant funding payment moves the liquidation level at every stamp."""
     for truth in load(shared):
         contract = truth["contract"]
@@ -126,13 +128,14 @@ def test_reference_margin_that_funding_eats(shared):
         ds = lq.sweep(
             model_of(truth["params"]), lq.Venue.from_tiers(tiers, contract=contract["kind"], funding=funding),
             leverage=contract["leverage"], side=contract["side"], horizon=horizon_of(contract),
-            n_paths=N_PATHS, seed=SEED,
+            n_paths=N_PATHS, seed=SEED, control=control,
         ).squeeze()  # fmt: skip
         assert_agrees(ds.p_liquidation, ds.p_liquidation_se, truth["value"], truth["id"])
 
 
 @pytest.mark.slow
-def test_reference_premium_funding_until_a_fixed_level(shared):
+@pytest.mark.parametrize("control", [False, True])
+def test_reference_premium_funding_until_a_fixed_level(shared, control):
     """Funding from an OU premium, paid each 8 h while a fixed price level has not been reached."""
     step = 8 / 8760
     for truth in load(shared):
@@ -149,6 +152,7 @@ def test_reference_premium_funding_until_a_fixed_level(shared):
         ds = lq.sweep(
             model_of(params), venue, premium=premium, leverage=1.5, side=contract["side"],
             stop=abs(contract["barrier_ratio"] - 1), horizon=horizon_of(contract), n_paths=N_PATHS, seed=SEED,
+            control=control,
         ).squeeze()  # fmt: skip
         sign = 1.0 if contract["side"] == "long" else -1.0
         assert_agrees(sign * ds.funding_cost, ds.funding_cost_se, truth["value"], truth["id"])
