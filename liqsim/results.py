@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -19,8 +19,10 @@ from liqsim.stats import proportion_se
 
 __all__ = [
     "ESTIMATES",
+    "OUTPUTS",
     "PASSAGE_ESTIMATES",
     "SWEEP_AXES",
+    "Output",
     "comparison_dataset",
     "group_name",
     "passage_dataset",
@@ -60,6 +62,39 @@ PASSAGE_ESTIMATES: dict[str, tuple[str, str]] = {
     "p_hit": ("1", "probability that the price reaches the level by the horizon"),
     "alive_time": ("d", "expected time until the level is reached, the horizon at the latest"),
 }
+
+
+class Output(NamedTuple):
+    """What :func:`liqsim.sweep` computes where it is asked for by name.
+
+    Parameters
+    ----------
+    units, long_name : str
+    axis : str, optional
+        Dimension besides those of a cell.
+    has_horizon : bool
+        Whether it depends on the horizon.
+    estimator : str
+    """
+
+    units: str
+    long_name: str
+    axis: str | None = None
+    has_horizon: bool = True
+    estimator: str = "mean"
+
+
+_GIVEN = "of paths that end in liquidation, stop or survival"
+OUTPUTS: dict[str, Output] = {
+    "funding_cost_given": Output(_FRACTION, f"expected funding paid until exit, {_GIVEN}", "given"),
+    "fees_given": Output(_FRACTION, f"expected trading fees paid, {_GIVEN}", "given"),
+    "pnl_given": Output(_FRACTION, f"expected profit and loss after funding and fees, {_GIVEN}", "given"),
+    "shortfall_given": Output(_FRACTION, f"expected loss beyond the margin, {_GIVEN}", "given"),
+    "exit_time_given": Output("d", f"expected time to exit, {_GIVEN}", "given"),
+    "p_shortfall": Output("1", "probability of a loss beyond the margin", estimator="proportion"),
+    "p_ruin": Output("1", "probability that nothing is left of the margin", estimator="proportion"),
+}
+_ALL_OUTPUTS = OUTPUTS | {"paths_given": Output("1", f"number {_GIVEN}", "given", estimator="count")}
 _COORDS: dict[str, tuple[str, str]] = {
     "side": ("", "side of the position"),
     "leverage": ("1", "leverage, notional over initial margin"),
@@ -70,6 +105,7 @@ _COORDS: dict[str, tuple[str, str]] = {
     "horizon": ("", "horizon"),
     "level": ("fraction of start price", "price ratio to the start"),
     "parameter": ("", "what is differentiated by"),
+    "given": ("", "outcome of the path"),
 }
 
 
@@ -153,12 +189,15 @@ def label(ds: xr.Dataset, n_paths: int) -> xr.Dataset:
 def _about(name: str, n_paths: int) -> dict[str, Any]:
     """Attributes of an estimate, of its standard error, or of what holds it for every group of paths."""
     of = name.removesuffix("_se").removesuffix("_by_group")
-    units, long_name = {**ESTIMATES, **PASSAGE_ESTIMATES}[of]
+    estimator = "proportion" if name.startswith("p_") else "mean"
+    if of in _ALL_OUTPUTS:
+        units, long_name, _, _, estimator = _ALL_OUTPUTS[of]
+    else:
+        units, long_name = {**ESTIMATES, **PASSAGE_ESTIMATES}[of]
     if name == group_name(of):
         return {"units": units, "long_name": f"{of} of each group of paths"}
     if name == se_name(of):
         return {"units": units, "long_name": f"standard error of {of}", "n_paths": n_paths}
-    estimator = "proportion" if name.startswith("p_") else "mean"
     return {"units": units, "long_name": long_name, "estimator": estimator, "n_paths": n_paths}
 
 
@@ -170,6 +209,8 @@ def sweep_dataset(
     currency: tuple[str, str],
     group_paths: np.ndarray,
     attrs: Mapping[str, Any],
+    outputs: Mapping[str, np.ndarray] | None = None,
+    output_axes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Assemble the result of a sweep.
 
@@ -187,10 +228,15 @@ def sweep_dataset(
     group_paths : ndarray of int, shape (group,)
         Paths of every group.
     attrs : mapping
+    outputs : mapping, optional
+        What was asked for by name: arrays of shape (model, venue, notional[, horizon], side, leverage, stop[, axis]).
+    output_axes : mapping, optional
+        Coordinate values of their axes.
     """
     dropped = [name for name in SWEEP_AXES if name not in given]
     coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
     coords["horizon"] = np.asarray(coords["horizon"], dtype="timedelta64[ns]")
+    coords |= output_axes or {}
     quote, settlement = currency
     exact = {
         "liquidation_price": (quote, "mark price at which the position is liquidated, at entry"),
@@ -208,6 +254,10 @@ def sweep_dataset(
     variables = {
         name: variable(full[: values.ndim], values, _about(name, n_paths)) for name, values in estimates.items()
     }
+    for name, values in (outputs or {}).items():
+        what = _ALL_OUTPUTS[name.removesuffix("_se")]
+        dims = [*SWEEP_AXES[: None if what.has_horizon else -1], *_CELL, *([what.axis] if what.axis else [])]
+        variables[name] = variable(tuple(dims), values, _about(name, n_paths))
     if any("group" in found.dims for found in variables.values()):
         about_groups = {"units": "1", "long_name": "paths of each group"}
         variables["group_paths"] = xr.Variable(("group",), group_paths, about_groups)

@@ -41,6 +41,7 @@ from liqsim.engine.run import check_threads
 from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
+from liqsim.outputs import output_estimates, read_outputs
 from liqsim.results import (
     ESTIMATES,
     PASSAGE_ESTIMATES,
@@ -76,6 +77,7 @@ def sweep(
     abs_error: float | Mapping[str, float] | None = None,
     error_at: Mapping[str, Any] | None = None,
     groups: int | None = None,
+    outputs: str | Sequence[str] = (),
     seed: int | np.random.SeedSequence = 0,
     threads: int | None = None,
     progress: bool = False,
@@ -125,6 +127,8 @@ def sweep(
     groups : int, optional
         Groups of paths, in [8, 1024] (64 is a good choice), of which every estimate ``x`` is given as ``x_by_group``:
         what :func:`difference` and :func:`jackknife` need. None unless given.
+    outputs : str or list of str, optional
+        What to compute besides, by name; see Notes.
     seed : int or numpy.random.SeedSequence
         Same seed, same bits: on any number of threads, instruction set, and whatever else is asked for.
     threads : int, optional
@@ -168,6 +172,14 @@ def sweep(
     bound for an event that was never seen. Ending when enough events have been seen biases a probability upwards, by
     about ``rel_error`` standard errors and at most a tenth of one.
 
+    ``outputs`` may name, each coming with its standard error ``*_se``:
+
+    - ``funding_cost_given``, ``fees_given``, ``pnl_given``, ``shortfall_given``, ``exit_time_given``: means over the
+      paths that end in liquidation, in the stop, or open at the horizon, along the dimension ``given``. ``paths_given``
+      is the number of those paths; where it is 0 the mean is not-a-number, and where it is 1 its standard error is inf.
+    - ``p_shortfall``, ``p_ruin``: probability of a loss beyond the margin, and that nothing of the margin is left once
+      the venue has closed the position or a stop has.
+
     Examples
     --------
     >>> import liqsim as lq
@@ -187,6 +199,7 @@ def sweep(
         n_paths=_most_paths(n_paths, rel_error, abs_error), seed=seed, threads=threads,
     )  # fmt: skip
     n_groups = read_groups(groups, settings.n_paths)
+    asked = read_outputs(outputs)
     labels = {"model": list(models), "venue": list(venues), "notional": notionals.tolist()}
     labels |= {"horizon": horizon_labels(horizons), "side": list(grid.sides)}
     labels |= {"leverage": grid.leverage.tolist(), "stop": grid.stop.tolist()}
@@ -208,6 +221,9 @@ def sweep(
     given = [name for name, many in zip(SWEEP_AXES, has_axes, strict=True) if many]
     inputs = run_inputs(models, venues, notionals, grid, settings) | {"axes": given}
     inputs |= {"groups": n_groups} if n_groups else {}
+    inputs |= asked.to_dict()
+    sums = iter(booked.totals())
+    more = [output_estimates(asked, [(task, next(sums)) for task in group], grid, booked.n_paths) for group in passes]
     reached = _reached(target, estimates, booked.n_paths, settings.n_paths)
     attrs = provenance("sweep", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
     return sweep_dataset(
@@ -218,6 +234,8 @@ def sweep(
         currencies(venues),
         booked.group_paths,
         attrs | {"notes": "\n".join(filter(None, [notes_of(venues), reached.note]))},
+        joined(more),
+        asked.axes,
     )
 
 

@@ -18,7 +18,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
-SIMULATION = RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells", "sweep", "compare"}
+SIMULATION = RULES | {
+    "_core", "stats", "engine", "results", "arguments", "stopping", "outputs", "cells", "sweep", "compare"
+}  # fmt: skip
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
 PARTS = {  # part of the package: the other parts that it may import
     "errors": set(),
@@ -35,8 +37,9 @@ PARTS = {  # part of the package: the other parts that it may import
     "results": RULES | {"_core", "stats", "engine"},
     "arguments": RULES | {"engine"},
     "stopping": RULES | {"engine", "stats"},
+    "outputs": RULES | {"engine", "stats", "results"},
     "cells": RULES | {"engine", "results", "arguments", "stopping"},
-    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "cells"},
+    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "outputs", "cells"},
     "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
     "order_statistics": {"stats"},
     "inverse": SIMULATION - {"_core", "results", "compare"} | {"order_statistics"},

@@ -27,7 +27,10 @@ cdef enum:
     END_CUT_STOPPED = 3
     END_CUT_OPEN = 4
     VALUES = 9            # funding, time, fees, P&L, shortfall, kept, share closed by the venue, topped up, uncovered
-    CARRIED_FIELDS = 29   # count; value, high and low part of the square for each; count of those called for margin
+    CALLED = 28           # counts of those called for margin, of those with a shortfall, of those with nothing left
+    SHORT = 29
+    RUINED = 30
+    CARRIED_FIELDS = 31   # count; value, high and low part of the square for each; the three
 
 cdef struct Carried:
     int n, n_rows, set_in_force   # positions, rows on each side
@@ -292,7 +295,9 @@ cdef inline void book_end(Carried *c, Block *b, const Rules *rules, int n, int e
     v[7] = c.topped[n]
     v[8] = v[4] - rules.procedure.fund if v[4] > rules.procedure.fund else 0.0
     post(cell, v, b)
-    cell[CARRIED_FIELDS - 1] += c.is_called[n]
+    cell[CALLED] += c.is_called[n]
+    cell[SHORT] += cash < -1e-12
+    cell[RUINED] += cash < 1e-12
 
 
 cdef inline int nearest_carried(const Carried *c, int side, int lane) noexcept nogil:
