@@ -93,6 +93,23 @@ OUTPUTS: dict[str, Output] = {
     "exit_time_given": Output("d", f"expected time to exit, {_GIVEN}", "given"),
     "p_shortfall": Output("1", "probability of a loss beyond the margin", estimator="proportion"),
     "p_ruin": Output("1", "probability that nothing is left of the margin", estimator="proportion"),
+    "p_liquidation_by": Output("1", "probability of liquidation by the time", "time", False, "proportion"),
+    "p_stop_by": Output("1", "probability that the stop closes the position by the time", "time", False, "proportion"),
+    "time_to_liquidation": Output(
+        "d",
+        "quantile of the time to liquidation, of paths liquidated by the longest horizon",
+        "quantile",
+        False,
+        "quantile",
+    ),
+    "pnl_quantile": Output(_FRACTION, "quantile of the profit and loss", "quantile", estimator="quantile"),
+    "value_at_risk": Output(
+        _FRACTION, "loss that is exceeded with the quantile's probability", "quantile", estimator="quantile"
+    ),
+    "expected_shortfall": Output(
+        _FRACTION, "expected loss in the worst cases, whose share is the quantile's probability", "quantile"
+    ),
+    "p_pnl_below": Output("1", "probability of a profit and loss below the level", "pnl_level", estimator="proportion"),
 }
 _ALL_OUTPUTS = OUTPUTS | {"paths_given": Output("1", f"number {_GIVEN}", "given", estimator="count")}
 _COORDS: dict[str, tuple[str, str]] = {
@@ -106,6 +123,9 @@ _COORDS: dict[str, tuple[str, str]] = {
     "level": ("fraction of start price", "price ratio to the start"),
     "parameter": ("", "what is differentiated by"),
     "given": ("", "outcome of the path"),
+    "time": ("", "time after entry"),
+    "quantile": ("1", "probability of the quantile"),
+    "pnl_level": (_FRACTION, "profit and loss after funding and fees"),
 }
 
 

@@ -28,6 +28,7 @@ from liqsim.cells import (
     Cell,
     book,
     cell_passes,
+    clock_of,
     currencies,
     entry_prices,
     grid_axes,
@@ -41,7 +42,7 @@ from liqsim.engine.run import check_threads
 from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
-from liqsim.outputs import output_estimates, read_outputs
+from liqsim.outputs import QUANTILES, output_estimates, read_outputs
 from liqsim.results import (
     ESTIMATES,
     PASSAGE_ESTIMATES,
@@ -78,6 +79,8 @@ def sweep(
     error_at: Mapping[str, Any] | None = None,
     groups: int | None = None,
     outputs: str | Sequence[str] = (),
+    quantiles: npt.ArrayLike = QUANTILES,
+    times: Duration | Sequence[Duration] | None = None,
     seed: int | np.random.SeedSequence = 0,
     threads: int | None = None,
     progress: bool = False,
@@ -129,6 +132,11 @@ def sweep(
         what :func:`difference` and :func:`jackknife` need. None unless given.
     outputs : str or list of str, optional
         What to compute besides, by name; see Notes.
+    quantiles : array_like
+        Probabilities, in (0, 1), of the quantiles among ``outputs``.
+    times : duration or list, optional
+        Time axis of ``outputs`` that have one: up to the longest horizon, which is added; instants at which every venue
+        of the run acts or looks, so that the numbers are exact. At most 120 of these, evenly spread, unless given.
     seed : int or numpy.random.SeedSequence
         Same seed, same bits: on any number of threads, instruction set, and whatever else is asked for.
     threads : int, optional
@@ -179,6 +187,15 @@ def sweep(
       is the number of those paths; where it is 0 the mean is not-a-number, and where it is 1 its standard error is inf.
     - ``p_shortfall``, ``p_ruin``: probability of a loss beyond the margin, and that nothing of the margin is left once
       the venue has closed the position or a stop has.
+    - ``p_liquidation_by``, ``p_stop_by``: probabilities along the dimension ``time``, at the longest horizon
+      ``p_liquidation`` and ``p_stop``; 1 less both is the survival curve. ``time_to_liquidation``: quantiles over the
+      paths that are liquidated by the longest horizon, interpolated between these times.
+    - ``pnl_quantile``, ``value_at_risk`` (its negative) and ``expected_shortfall``, the mean loss in the worst share
+      ``quantile`` of all cases: by bins of the P&L whose width, a 32nd of (P&L + 0.001), is the most they can be off;
+      ``p_pnl_below``: the distribution itself, along the bins' ends ``pnl_level``. Each bin holds the mean and spread
+      of its paths, so that a stop's fill or a lost margin is met exactly, and where the density is smooth the error is
+      a thousandth of a standard deviation. A standard error is inf where fewer than one path is expected beyond the
+      quantile. The tally takes 115 kB for each leverage, stop, horizon, model, venue and notional.
 
     Examples
     --------
@@ -199,13 +216,14 @@ def sweep(
         n_paths=_most_paths(n_paths, rel_error, abs_error), seed=seed, threads=threads,
     )  # fmt: skip
     n_groups = read_groups(groups, settings.n_paths)
-    asked = read_outputs(outputs)
+    asked = read_outputs(outputs, quantiles, times, [clock_of(v, settings) for v in venues.values()], settings)
     labels = {"model": list(models), "venue": list(venues), "notional": notionals.tolist()}
     labels |= {"horizon": horizon_labels(horizons), "side": list(grid.sides)}
     labels |= {"leverage": grid.leverage.tolist(), "stop": grid.stop.tolist()}
     target = read_target(rel_error, abs_error, error_at, "p_liquidation", list(ESTIMATES), labels)
     cells = [Cell(*cell, grid) for cell in itertools.product(models.values(), venues.values(), notionals.tolist())]
-    passes = [cell_passes(cell, settings) for cell in cells]
+    passes = [[asked.booking(task) for task in cell_passes(cell, settings)] for cell in cells]
+    asked.check_memory(passes, n_groups or 1, settings.threads)
     prices = [entry_prices(cell, settings) for cell in cells[: len(venues) * len(notionals)]]
     outer = (len(models), len(venues), len(notionals))
 

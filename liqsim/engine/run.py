@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from liqsim.engine.plan import Pass
-from liqsim.engine.tally import Sums, Totals
+from liqsim.engine.tally import Sums, Tallies
 from liqsim.errors import ParameterError
 
 __all__ = ["available_threads", "check_threads", "run_groups", "run_passes"]
@@ -81,24 +81,19 @@ class _Work:
             self.batch = int(min(max(ideal, _SMALLEST_BATCH), _LARGEST_BATCH))
 
 
-def _no_sums(kernel: Any) -> Sums:
-    return Sums(Totals(kernel.tally_shape()), Totals(kernel.carried_shape()))
-
-
 def _worker(task: Pass, work: _Work, stop: np.ndarray, report: Callable[[int], Any]) -> None:
     kernel = task.kernel()
-    tally = np.zeros(kernel.tally_shape(), dtype=np.int64)
-    carried = np.zeros(kernel.carried_shape(), dtype=np.int64)
-    sums, at = _no_sums(kernel), 0
+    tallies, sums, at = Tallies(kernel), Sums.empty(kernel), 0
     while not stop[0]:
         group, first, count = work.take()
         if count == 0:
             break
         if group != at:
+            tallies.flush(sums)
             work.add(at, sums)
-            sums, at = _no_sums(kernel), group
+            sums, at = Sums.empty(kernel), group
         begun = time.perf_counter()
-        fits = kernel.run(first, count, tally, carried, stop)
+        fits = tallies.run(first, count, stop, sums)
         work.timed(count, time.perf_counter() - begun)
         if not fits:
             stop[0] = 1
@@ -106,11 +101,8 @@ def _worker(task: Pass, work: _Work, stop: np.ndarray, report: Callable[[int], A
                 f"a path among {first}..{first + count - 1} gained or paid more than 16384 times the entry notional, "
                 "beyond what the sums can hold; lower the volatility, the jump sizes or the horizon"
             )
-        sums.whole.add(tally)
-        sums.carried.add(carried)
-        tally[...] = 0
-        carried[...] = 0
         report(count)
+    tallies.flush(sums)
     work.add(at, sums)
 
 
@@ -168,7 +160,7 @@ def run_groups(
                     done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
                     for future in done:
                         future.result()
-                results.append([_no_sums(task.kernel()) if sums is None else sums for sums in work.sums])
+                results.append([Sums.empty(task.kernel()) if sums is None else sums for sums in work.sums])
         finally:
             stop[0] = 1
     return results

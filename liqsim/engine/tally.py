@@ -9,14 +9,14 @@ is booked by itself, amount by amount, in every column that is left when it ends
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from liqsim.engine.plan import Pass
 
-__all__ = ["OUTCOMES", "CellSums", "Moments", "OutcomeSums", "Sums", "Totals", "cell_sums"]
+__all__ = ["OUTCOMES", "CellSums", "Moments", "OutcomeSums", "Sums", "Tallies", "Totals", "cell_sums"]
 
 OUTCOMES = ("liquidation", "stop", "survival")
 
@@ -27,6 +27,7 @@ _SQUARE_HIGH_SCALE = 2.0**-16
 _SQUARE_LOW_SCALE = 2.0**-58
 _PRODUCT_HIGH_SCALE = 4.0
 _PRODUCT_LOW_SCALE = 2.0**-44
+_MOST_WAITING = 2**32  # paths that an int64 tally of passages or of the P&L can hold
 _CALLED, _SHORT, _RUINED = 28, 29, 30  # counts of carried positions
 
 
@@ -87,20 +88,88 @@ class Moments:
         return np.sqrt(variance / (n - 1))
 
 
+def _nothing() -> Totals:
+    return Totals((0,))
+
+
 @dataclass(frozen=True)
 class Sums:
-    """What one pass has booked: whole positions, and those that lived on after the venue had acted on them."""
+    """What one pass has booked.
+
+    Parameters
+    ----------
+    whole, carried : Totals
+        Whole positions, and those that lived on after the venue had acted on them.
+    passages, pnl : Totals
+        Where they were asked for, liquidations and stops by time, and a histogram of the P&L; see
+        :mod:`liqsim.engine.binned`.
+    """
 
     whole: Totals
     carried: Totals
+    passages: Totals = field(default_factory=_nothing)
+    pnl: Totals = field(default_factory=_nothing)
+
+    @classmethod
+    def empty(cls, kernel: Any) -> Sums:
+        """Those of no path."""
+        return cls(*(Totals(shape) for shape in _shapes(kernel)))
+
+    @property
+    def parts(self) -> tuple[Totals, ...]:
+        """All there is, in order."""
+        return self.whole, self.carried, self.passages, self.pnl
 
     def merge(self, other: Sums) -> None:
         """Add the sums of another worker."""
-        self.whole.merge(other.whole)
-        self.carried.merge(other.carried)
+        for mine, theirs in zip(self.parts, other.parts, strict=True):
+            mine.merge(theirs)
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(self.whole + other.whole, self.carried + other.carried)
+        return Sums(*(a + b for a, b in zip(self.parts, other.parts, strict=True)))
+
+
+def _shapes(kernel: Any) -> tuple[tuple[int, ...], ...]:
+    return kernel.tally_shape(), kernel.carried_shape(), kernel.passages_shape(), kernel.pnl_shape()
+
+
+class Tallies:
+    """The int64 arrays that a kernel books paths in, on their way to :class:`Sums`.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    """
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self._arrays = [np.zeros(shape, dtype=np.int64) for shape in _shapes(kernel)]
+        self._waiting = 0
+
+    def run(self, first: int, count: int, stop: np.ndarray, sums: Sums) -> bool:
+        """Book paths ``first .. first + count - 1``, at most 2**16; False if a value left the range of the sums.
+
+        The large tallies hold more paths than a batch, and are added to ``sums`` by :meth:`flush` only.
+        """
+        if self._waiting + count > _MOST_WAITING:
+            self.flush(sums)
+        whole, carried, passages, pnl = self._arrays
+        if not self.kernel.run(first, count, whole, carried, stop, passages, pnl):
+            return False
+        self._waiting += count
+        self._move(sums, slice(0, 2))
+        return True
+
+    def flush(self, sums: Sums) -> None:
+        """Add what has not been added yet."""
+        self._move(sums, slice(2, 4))
+        self._waiting = 0
+
+    def _move(self, sums: Sums, which: slice) -> None:
+        for array, total in zip(self._arrays[which], sums.parts[which], strict=True):
+            if array.size:
+                total.add(array)
+                array[...] = 0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import optimize, stats
 
 import liqsim as lq
 from liqsim.durations import DAYS_PER_YEAR
@@ -138,3 +139,174 @@ def test_standard_errors_match_the_spread_over_seeds():
         assert np.std(values, ddof=1) == pytest.approx(math.sqrt(np.mean(errors**2)), rel=BOUND / math.sqrt(2 * 149)), (
             name
         )
+
+
+HOURLY = lq.Venue.from_tiers([(0, 1e9, 0.005, 100)], funding=lq.FixedFunding(0.0, "1h"))
+
+
+@pytest.mark.parametrize("model", [GBM, KOU], ids=["gbm", "kou"])
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_liquidation_by_each_time(model, side):
+    ds = lq.sweep(
+        model, HOURLY, leverage=[6, 30], side=side, horizon="7D", n_paths=N, seed=SEED, outputs="p_liquidation_by",
+        times=["1h", "5h", "1D", "76h", "6D"],
+    )  # fmt: skip
+    assert ds.time.values.tolist() == [x * 3_600_000_000_000 for x in (1, 5, 24, 76, 144, 168)]
+    for leverage in (6, 30):
+        level = (1 - 1 / leverage) / 0.995 if side == "long" else (1 + 1 / leverage) / 1.005
+        for time in ds.time.values:
+            exact = lq.analytic.first_passage_probability(model, level, time)
+            here = ds.sel(leverage=leverage, time=time).squeeze()
+            if exact * N > 10:
+                assert_agrees(here.p_liquidation_by, here.p_liquidation_by_se, exact, f"{side} {leverage} {time}")
+
+
+@pytest.mark.parametrize("model", [GBM, KOU], ids=["gbm", "kou"])
+def test_stop_by_each_time(model):
+    ds = lq.sweep(
+        model, HOURLY, leverage=2, stop=[0.02, 0.08], side="long", horizon="2D", n_paths=N, seed=SEED,
+        outputs="p_stop_by",
+    )  # fmt: skip
+    for stop in (0.02, 0.08):
+        for hours in (1, 7, 30, 48):
+            time = np.timedelta64(hours, "h")
+            exact = lq.analytic.first_passage_probability(model, 1 - stop, time)
+            here = ds.sel(stop=stop, time=time).squeeze()
+            if exact * N > 10:
+                assert_agrees(here.p_stop_by, here.p_stop_by_se, exact, f"{stop} {hours}")
+
+
+def test_quantiles_of_the_time_to_liquidation():
+    ds = lq.sweep(
+        GBM, HOURLY, leverage=[8, 20], side="long", horizon="5D", n_paths=N, seed=SEED, outputs="time_to_liquidation",
+        quantiles=[0.1, 0.5, 0.9],
+    )  # fmt: skip
+    for leverage in (8, 20):
+        level = (1 - 1 / leverage) / 0.995
+        p = lq.analytic.first_passage_probability(GBM, level, "5D")
+        for q in (0.1, 0.5, 0.9):
+
+            def missing(days, level=level, p=p, q=q):
+                time = np.timedelta64(round(days * NS_PER_DAY), "ns")
+                return float(lq.analytic.first_passage_probability(GBM, level, time) - q * p)
+
+            exact = optimize.brentq(missing, 1e-3, 5)
+            here = ds.sel(leverage=leverage, quantile=q).squeeze()
+            assert_agrees(here.time_to_liquidation, here.time_to_liquidation_se, exact, f"{leverage} {q}")
+
+
+def lognormal(p, side="long"):
+    """Quantile of the terminal P&L of GBM over 7 days without an exit, and mean of the worst share ``p``."""
+    t = 7 / 365
+    scale, sign = GBM.sigma * math.sqrt(t), 1 if side == "long" else -1
+    z = sign * stats.norm.ppf(p)
+    q = sign * math.expm1(GBM.log_drift * t + scale * z)
+    return q, sign * (math.exp(GBM.drift * t) * stats.norm.cdf(sign * (z - scale)) / p - 1)
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_profit_at_the_horizon(side):
+    """Without an exit: quantiles and tail means of the lognormal law."""
+    quantiles = [0.001, 0.01, 0.05, 0.5, 0.9, 0.999]
+    ds = lq.sweep(
+        GBM, FREE, leverage=1, side=side, horizon="7D", n_paths=N, seed=SEED, quantiles=quantiles,
+        outputs=["pnl_quantile", "value_at_risk", "expected_shortfall"],
+    ).squeeze()  # fmt: skip
+    for p in quantiles:
+        here = ds.sel(quantile=p)
+        q, mean = lognormal(p, side)
+        assert_agrees(here.pnl_quantile, here.pnl_quantile_se, q, f"quantile {p}")
+        assert float(here.value_at_risk) == -float(here.pnl_quantile)
+        assert_agrees(here.expected_shortfall, here.expected_shortfall_se, -mean, f"expected shortfall {p}")
+
+
+def below(x, level):
+    """``P(X_T <= x, min X > level)`` of GBM over 7 days, by reflection."""
+    t = 7 / 365
+    m, s = GBM.log_drift * t, GBM.sigma * math.sqrt(t)
+    turned = math.exp(2 * m * level / s**2)
+    cdf = stats.norm.cdf
+    return cdf((x - m) / s) - cdf((level - m) / s) - turned * (cdf((x - 2 * level - m) / s) - cdf((-level - m) / s))
+
+
+@pytest.mark.parametrize(("leverage", "stop"), [(10, INF), (10, 0.05), (3, 0.15)])
+def test_distribution_of_the_profit_with_an_exit(leverage, stop):
+    """A lost margin or a stop's fill, and beyond it the law of the survivors."""
+    ds = lq.sweep(
+        GBM, FREE, leverage=leverage, stop=stop, side="long", horizon="7D", n_paths=N, seed=SEED,
+        outputs=["p_pnl_below", "value_at_risk", "expected_shortfall"],
+    ).squeeze()  # fmt: skip
+    level = max((1 - 1 / leverage) / 0.995, 1 - stop)
+    lost = 1 / leverage if level > 1 - stop else stop
+    p = float(lq.analytic.first_passage_probability(GBM, level, "7D"))
+    for x in ds.pnl_level.values[::3]:
+        exact = (p if x > -lost else 0.0) + (below(math.log1p(x), math.log(level)) if 1 + x > level else 0.0)
+        here = ds.sel(pnl_level=x)
+        if abs(x + lost) > 1e-6 and 10 / N < exact < 1 - 10 / N:
+            assert_agrees(here.p_pnl_below, here.p_pnl_below_se, exact, f"P(P&L < {x})")
+    worst = ds.sel(quantile=0.05)
+    width = (lost + 0.001) / 32
+    assert abs(float(worst.value_at_risk) - lost) < BOUND * float(worst.value_at_risk_se) + 1e-7
+    assert float(worst.value_at_risk_se) < 0.1 * width
+    assert float(worst.expected_shortfall) == pytest.approx(lost, abs=0.1 * width)
+
+
+def test_the_mean_of_all_is_the_worst_share_of_one():
+    """Tail means tie the bins to the sums: of nearly all paths they are the mean P&L."""
+    venue = lq.Venue.from_tiers([(0, 1e9, 0.005, 100)], taker_fee=5e-4, funding=lq.FixedFunding(3e-4, "8h"))
+    ds = lq.sweep(
+        KOU, venue, leverage=[3, 20, 60], stop=[0.02, 0.1, INF], horizon="10D", n_paths=20_000, seed=SEED,
+        outputs="expected_shortfall", quantiles=np.nextafter(1, 0),
+    )  # fmt: skip
+    np.testing.assert_allclose(-ds.expected_shortfall.squeeze(), ds.pnl, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(ds.expected_shortfall_se.squeeze(), ds.pnl_se, rtol=1e-3)
+
+
+def test_reference_extremes(shared):
+    """Quantile and tail mean of the running minimum."""
+    truths = {t["id"]: t for t in json.loads((shared / "reference" / "truths_public.json").read_text())}
+    quantile, tail = truths["quantile-01"], truths["cvar-01"]
+    model, p = model_of(quantile["params"]), quantile["contract"]["tail_probability"]
+    levels = np.linspace(-0.7, -0.15, 221)
+    found = []
+    for seed in range(32):
+        ds = lq.first_passage(model, np.exp(levels), "7D", n_paths=20_000, seed=seed)
+        hit = ds.p_hit.values
+        q = np.interp(p, hit, levels)
+        inner = levels < q
+        x, f = np.append(levels[inner], q), np.append(hit[inner], p)
+        found.append((q, q - np.trapezoid(f, x) / p))
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / math.sqrt(32)
+    assert_agrees(mean[0], error[0], quantile["value"], "quantile")
+    assert_agrees(mean[1], error[1], tail["value"], "tail mean")
+    rate = 1e-6
+    answer = lq.max_leverage(
+        model, lq.Venue.from_tiers([(0, 1e9, rate, 1000)]), p, horizon="7D", n_paths=100_000, seed=SEED
+    )
+    assert_agrees(answer.value, answer.se, 1 / (1 - (1 - rate) * math.exp(quantile["value"])), "max_leverage")
+
+
+def covered(name, exact, runs, **where):
+    bounds = [lq.confidence_interval(ds[[name, f"{name}_se"]])[name].sel(where).values.ravel() for ds in runs]
+    low, high = np.transpose(bounds)
+    return np.mean((low <= exact) & (exact <= high))
+
+
+@pytest.mark.slow
+def test_coverage():
+    """Over 500 seeds, 95 % intervals cover 95 %, give or take their noise of a point and the bias of 100 in a tail."""
+    runs = [
+        lq.sweep(
+            GBM, FREE, leverage=[1, 20], side="long", horizon="7D", n_paths=2000, seed=seed, threads=1,
+            quantiles=[0.05, 0.5], outputs=["pnl_quantile", "expected_shortfall", "exit_time_given", "pnl_given"],
+        )
+        for seed in range(500)
+    ]  # fmt: skip
+    noise = BOUND * math.sqrt(0.05 * 0.95 / 500)
+    for p in (0.05, 0.5):
+        q, mean = lognormal(p)
+        assert abs(covered("pnl_quantile", q, runs, leverage=1, quantile=p) - 0.95) < noise
+        assert abs(covered("expected_shortfall", -mean, runs, leverage=1, quantile=p) - 0.945) < noise
+    law = lq.analytic.first_passage(GBM, (1 - 1 / 20) / 0.995, "7D")
+    exact = (law.alive_time - 7 * (1 - law.p_hit)) / law.p_hit
+    assert abs(covered("exit_time_given", float(exact), runs, leverage=20, given="liquidation") - 0.95) < noise

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[2]
 FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
 SIMULATION = RULES | {
-    "_core", "stats", "engine", "results", "arguments", "stopping", "outputs", "cells", "sweep", "compare"
+    "_core", "stats", "engine", "results", "arguments", "stopping", "histograms", "outputs", "cells", "sweep", "compare"
 }  # fmt: skip
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
 PARTS = {  # part of the package: the other parts that it may import
@@ -37,7 +37,8 @@ PARTS = {  # part of the package: the other parts that it may import
     "results": RULES | {"_core", "stats", "engine"},
     "arguments": RULES | {"engine"},
     "stopping": RULES | {"engine", "stats"},
-    "outputs": RULES | {"engine", "stats", "results"},
+    "histograms": set(),
+    "outputs": RULES | {"engine", "stats", "results", "arguments", "histograms"},
     "cells": RULES | {"engine", "results", "arguments", "stopping"},
     "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "outputs", "cells"},
     "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
