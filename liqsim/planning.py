@@ -140,6 +140,8 @@ class Plan:
         attrs: Mapping[str, Any],
         note: str = "",
         is_controlled: bool = False,
+        outputs: Mapping[str, np.ndarray] | None = None,
+        output_axes: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
         """The result.
 
@@ -154,6 +156,8 @@ class Plan:
             To be added to the notes.
         is_controlled : bool
             Whether control variates have corrected the estimates.
+        outputs, output_axes : mapping, optional
+            What was asked for by name, and the coordinates of its axes.
         """
         n_outer = (len(self.venues), len(self.notionals))
         prices = [entry_prices(cell, self.settings) for cell in self.cells[: n_outer[0] * n_outer[1]]]
@@ -173,6 +177,8 @@ class Plan:
             group_paths,
             {**attrs, "notes": "\n".join(filter(None, [notes_of(self.venues), note]))},
             is_controlled,
+            outputs,
+            output_axes,
         )
 
 

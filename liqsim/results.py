@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -22,8 +22,10 @@ __all__ = [
     "CONTROLLED",
     "ESTIMATES",
     "FREEDOM",
+    "OUTPUTS",
     "PASSAGE_ESTIMATES",
     "SWEEP_AXES",
+    "Output",
     "comparison_dataset",
     "digests",
     "fingerprint",
@@ -70,6 +72,56 @@ PASSAGE_ESTIMATES: dict[str, tuple[str, str]] = {
     "p_hit": ("1", "probability that the price reaches the level by the horizon"),
     "alive_time": ("d", "expected time until the level is reached, the horizon at the latest"),
 }
+
+
+class Output(NamedTuple):
+    """What :func:`liqsim.sweep` computes where it is asked for by name.
+
+    Parameters
+    ----------
+    units, long_name : str
+    axis : str, optional
+        Dimension besides those of a cell.
+    has_horizon : bool
+        Whether it depends on the horizon.
+    estimator : str
+    """
+
+    units: str
+    long_name: str
+    axis: str | None = None
+    has_horizon: bool = True
+    estimator: str = "mean"
+
+
+_GIVEN = "of paths that end in liquidation, stop or survival"
+OUTPUTS: dict[str, Output] = {
+    "funding_cost_given": Output(_FRACTION, f"expected funding paid until exit, {_GIVEN}", "given"),
+    "fees_given": Output(_FRACTION, f"expected trading fees paid, {_GIVEN}", "given"),
+    "pnl_given": Output(_FRACTION, f"expected profit and loss after funding and fees, {_GIVEN}", "given"),
+    "shortfall_given": Output(_FRACTION, f"expected loss beyond the margin, {_GIVEN}", "given"),
+    "exit_time_given": Output("d", f"expected time to exit, {_GIVEN}", "given"),
+    "p_shortfall": Output("1", "probability of a loss beyond the margin", estimator="proportion"),
+    "p_ruin": Output("1", "probability that nothing is left of the margin", estimator="proportion"),
+    "p_liquidation_by": Output("1", "probability of liquidation by the time", "time", False, "proportion"),
+    "p_stop_by": Output("1", "probability that the stop closes the position by the time", "time", False, "proportion"),
+    "time_to_liquidation": Output(
+        "d",
+        "quantile of the time to liquidation, of paths liquidated by the longest horizon",
+        "quantile",
+        False,
+        "quantile",
+    ),
+    "pnl_quantile": Output(_FRACTION, "quantile of the profit and loss", "quantile", estimator="quantile"),
+    "value_at_risk": Output(
+        _FRACTION, "loss that is exceeded with the quantile's probability", "quantile", estimator="quantile"
+    ),
+    "expected_shortfall": Output(
+        _FRACTION, "expected loss in the worst cases, whose share is the quantile's probability", "quantile"
+    ),
+    "p_pnl_below": Output("1", "probability of a profit and loss below the level", "pnl_level", estimator="proportion"),
+}
+_ALL_OUTPUTS = OUTPUTS | {"paths_given": Output("1", f"number {_GIVEN}", "given", estimator="count")}
 _COORDS: dict[str, tuple[str, str]] = {
     "side": ("", "side of the position"),
     "leverage": ("1", "leverage, notional over initial margin"),
@@ -80,6 +132,10 @@ _COORDS: dict[str, tuple[str, str]] = {
     "horizon": ("", "horizon"),
     "level": ("fraction of start price", "price ratio to the start"),
     "parameter": ("", "what is differentiated by"),
+    "given": ("", "outcome of the path"),
+    "time": ("", "time after entry"),
+    "quantile": ("1", "probability of the quantile"),
+    "pnl_level": (_FRACTION, "profit and loss after funding and fees"),
 }
 
 
@@ -163,12 +219,15 @@ def label(ds: xr.Dataset, n_paths: int) -> xr.Dataset:
 def _about(name: str, n_paths: int) -> dict[str, Any]:
     """Attributes of an estimate, of its standard error, or of what holds it for every group of paths."""
     of = name.removesuffix("_se").removesuffix("_by_group")
-    units, long_name = {**ESTIMATES, **PASSAGE_ESTIMATES}[of]
+    estimator = "proportion" if name.startswith("p_") else "mean"
+    if of in _ALL_OUTPUTS:
+        units, long_name, _, _, estimator = _ALL_OUTPUTS[of]
+    else:
+        units, long_name = {**ESTIMATES, **PASSAGE_ESTIMATES}[of]
     if name == group_name(of):
         return {"units": units, "long_name": f"{of} of each group of paths"}
     if name == se_name(of):
         return {"units": units, "long_name": f"standard error of {of}", "n_paths": n_paths}
-    estimator = "proportion" if name.startswith("p_") else "mean"
     return {"units": units, "long_name": long_name, "estimator": estimator, "n_paths": n_paths}
 
 
@@ -181,6 +240,8 @@ def sweep_dataset(
     group_paths: np.ndarray,
     attrs: Mapping[str, Any],
     is_controlled: bool = False,
+    outputs: Mapping[str, np.ndarray] | None = None,
+    output_axes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Assemble the result of a sweep.
 
@@ -200,10 +261,15 @@ def sweep_dataset(
     attrs : mapping
     is_controlled : bool
         Whether control variates have corrected the estimates.
+    outputs : mapping, optional
+        What was asked for by name: arrays of shape (model, venue, notional[, horizon], side, leverage, stop[, axis]).
+    output_axes : mapping, optional
+        Coordinate values of their axes.
     """
     dropped = [name for name in SWEEP_AXES if name not in given]
     coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
     coords["horizon"] = np.asarray(coords["horizon"], dtype="timedelta64[ns]")
+    coords |= output_axes or {}
     quote, settlement = currency
     exact = {
         "liquidation_price": (quote, "mark price at which the position is liquidated, at entry"),
@@ -224,6 +290,10 @@ def sweep_dataset(
     if is_controlled:
         for name in estimates.keys() & ESTIMATES.keys():
             variables[name].attrs |= {"estimator": CONTROLLED, FREEDOM: len(group_paths) - 1}
+    for name, values in (outputs or {}).items():
+        what = _ALL_OUTPUTS[name.removesuffix("_se")]
+        dims = [*SWEEP_AXES[: None if what.has_horizon else -1], *_CELL, *([what.axis] if what.axis else [])]
+        variables[name] = variable(tuple(dims), values, _about(name, n_paths))
     if any("group" in found.dims for found in variables.values()):
         about_groups = {"units": "1", "long_name": "paths of each group"}
         variables["group_paths"] = xr.Variable(("group",), group_paths, about_groups)

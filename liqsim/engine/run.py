@@ -114,7 +114,7 @@ def run_groups(
         Of every group, in the order of ``passes``.
     """
     ranges = tuple((first, end) for first, end in itertools.pairwise(edges) if first < end)
-    found = [[Sums.of(task.kernel()) for _ in edges[1:]] for task in passes]
+    found = [[Sums.empty(task.kernel()) for _ in edges[1:]] for task in passes]
 
     def add(number: int, first: int, count: int, sums: Sums) -> None:
         found[number][bisect.bisect_right(edges, first) - 1].merge(sums)

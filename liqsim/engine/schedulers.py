@@ -129,7 +129,7 @@ def _leaf(key: object, blob: bytes, first: int, count: int) -> tuple[Sums, float
 
 
 def _sum(parts: list[tuple[Sums, float]]) -> tuple[Sums, float]:
-    total = Sums(*(type(t).from_limbs(t.limbs()) for t in (parts[0][0].whole, parts[0][0].carried)))
+    total = Sums(*(type(t).from_limbs(t.limbs()) for t in parts[0][0].parts))
     for sums, _ in parts[1:]:
         total.merge(sums)
     return total, sum(seconds for _, seconds in parts)

@@ -9,14 +9,16 @@ is booked by itself, amount by amount, in every column that is left when it ends
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from liqsim.engine.plan import Pass
 
-__all__ = ["CellSums", "Moments", "Sums", "Totals", "cell_sums"]
+__all__ = ["OUTCOMES", "CellSums", "Moments", "OutcomeSums", "Sums", "Tallies", "Totals", "cell_sums"]
+
+OUTCOMES = ("liquidation", "stop", "survival")
 
 _LIQUIDATED, _DRAINED, _BANKRUPT, _STOPPED, _OVERDRAWN, _SURVIVED = range(6)
 _LOW_BITS = 31
@@ -25,6 +27,8 @@ _SQUARE_HIGH_SCALE = 2.0**-16
 _SQUARE_LOW_SCALE = 2.0**-58
 _PRODUCT_HIGH_SCALE = 4.0
 _PRODUCT_LOW_SCALE = 2.0**-44
+_MOST_WAITING = 2**32  # paths that an int64 tally of passages or of the P&L can hold
+_CALLED, _SHORT, _RUINED = 28, 29, 30  # counts of carried positions
 
 
 class Totals:
@@ -41,8 +45,9 @@ class Totals:
 
     def merge(self, other: Totals) -> None:
         """Add the sums of another worker."""
-        self.low += other.low
-        self.high += other.high
+        if self.low.size:  # else nothing of the kind is booked, whatever the shape
+            self.low += other.low
+            self.high += other.high
 
     def __add__(self, other: Totals) -> Totals:
         both = Totals(self.low.shape)
@@ -97,25 +102,103 @@ class Moments:
         return np.sqrt(variance / (n - 1))
 
 
+def _nothing() -> Totals:
+    return Totals((0,))
+
+
 @dataclass(frozen=True)
 class Sums:
-    """What one pass has booked: whole positions, and those that lived on after the venue had acted on them."""
+    """What one pass has booked.
+
+    Parameters
+    ----------
+    whole, carried : Totals
+        Whole positions, and those that lived on after the venue had acted on them.
+    passages, pnl : Totals
+        Where they were asked for, liquidations and stops by time, and a histogram of the P&L; see
+        :mod:`liqsim.engine.binned`.
+    """
 
     whole: Totals
     carried: Totals
+    passages: Totals = field(default_factory=_nothing)
+    pnl: Totals = field(default_factory=_nothing)
 
     @classmethod
-    def of(cls, kernel: Any) -> Sums:
-        """Empty sums for what a kernel books."""
-        return cls(Totals(kernel.tally_shape()), Totals(kernel.carried_shape()))
+    def empty(cls, kernel: Any) -> Sums:
+        """Those of no path."""
+        return cls(*(Totals(shape) for shape in _shapes(kernel)))
+
+    @property
+    def parts(self) -> tuple[Totals, ...]:
+        """All there is, in order."""
+        return self.whole, self.carried, self.passages, self.pnl
 
     def merge(self, other: Sums) -> None:
         """Add the sums of another worker."""
-        self.whole.merge(other.whole)
-        self.carried.merge(other.carried)
+        for mine, theirs in zip(self.parts, other.parts, strict=True):
+            mine.merge(theirs)
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(self.whole + other.whole, self.carried + other.carried)
+        return Sums(*(a + b for a, b in zip(self.parts, other.parts, strict=True)))
+
+
+def _shapes(kernel: Any) -> tuple[tuple[int, ...], ...]:
+    return kernel.tally_shape(), kernel.carried_shape(), kernel.passages_shape(), kernel.pnl_shape()
+
+
+class Tallies:
+    """The int64 arrays that a kernel books paths in, on their way to :class:`Sums`.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    """
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self._arrays = [np.zeros(shape, dtype=np.int64) for shape in _shapes(kernel)]
+        self._waiting = 0
+
+    def run(self, first: int, count: int, stop: np.ndarray, sums: Sums) -> bool:
+        """Book paths ``first .. first + count - 1``, at most 2**16; False if a value left the range of the sums.
+
+        The large tallies hold more paths than a batch, and are added to ``sums`` by :meth:`flush` only.
+        """
+        if self._waiting + count > _MOST_WAITING:
+            self.flush(sums)
+        whole, carried, passages, pnl = self._arrays
+        if not self.kernel.run(first, count, whole, carried, stop, passages, pnl):
+            return False
+        self._waiting += count
+        self._move(sums, slice(0, 2))
+        return True
+
+    def flush(self, sums: Sums) -> None:
+        """Add what has not been added yet."""
+        self._move(sums, slice(2, 4))
+        self._waiting = 0
+
+    def _move(self, sums: Sums, which: slice) -> None:
+        for array, total in zip(self._arrays[which], sums.parts[which], strict=True):
+            if array.size:
+                total.add(array)
+                array[...] = 0
+
+
+@dataclass(frozen=True)
+class OutcomeSums:
+    """Sums over the paths that ended in one way, shaped like those of :class:`CellSums`."""
+
+    count: np.ndarray
+    funding_cost: Moments
+    time: Moments
+    fees: Moments
+    pnl: Moments
+    shortfall: Moments
+
+    def __add__(self, other: OutcomeSums) -> OutcomeSums:
+        return OutcomeSums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -123,8 +206,9 @@ class CellSums:
     """Sums of every cell, each array of shape (horizon, side, row, column), at the kernel's rows and columns.
 
     ``liquidated`` counts the paths on which the venue has closed any part of the position, ``cut`` those of them on
-    which it did not close all, ``called`` those on which it called for margin. ``returned`` is what a trader who was
-    liquidated gets back, less what they have added on calls.
+    which it did not close all, ``called`` those on which it called for margin, ``short`` those with a loss beyond the
+    margin, ``ruined`` those on which nothing of the margin is left. ``returned`` is what a trader who was liquidated
+    gets back, less what they have added on calls. ``by_outcome`` holds what belongs to each of :data:`OUTCOMES`.
     """
 
     liquidated: np.ndarray
@@ -132,6 +216,9 @@ class CellSums:
     survived: np.ndarray
     cut: np.ndarray
     called: np.ndarray
+    short: np.ndarray
+    ruined: np.ndarray
+    by_outcome: dict[str, OutcomeSums]
     funding_cost: Moments
     time: Moments
     fees: Moments
@@ -216,29 +303,41 @@ def cell_sums(task: Pass, sums: Sums) -> CellSums:
         """P&L after fees plus ``more``, times ``sign``."""
         return ends.amount(sign * (more - entry_fee - closing), -sign, sign * (1.0 - task.exit_fee * worth))
 
+    def outcome(all_ends: tuple[_Ends, ...], fees: Moments, pnl: Moments, shortfall: Moments) -> OutcomeSums:
+        return OutcomeSums(
+            sum((ends.count for ends in all_ends), nothing.total),
+            sum((ends.funding for ends in all_ends), nothing),
+            sum((ends.duration for ends in all_ends), nothing),
+            fees,
+            pnl,
+            shortfall,
+        )
+
     if task.returns_rest:
         liquidation_fees = fees(liquidated) + fees(drained) + bankrupt.amount(entry_fee)
         kept, returned = nothing, net(liquidated, lost)
         shortfall = net(drained, lost, -1.0) + bankrupt.amount(-margin, 1.0, -1.0)
         pnl = net(liquidated) + (net(drained) if task.client_pays else drained.amount(-lost)) + bankrupt.amount(-lost)
+        n_ruined = n_short = drained.count + bankrupt.count
     else:
         liquidation_fees = liquidated.amount(entry_fee) + bankrupt.amount(entry_fee)
         kept, returned = liquidated.amount(margin, -1.0, 1.0), nothing
         shortfall = bankrupt.amount(-margin, 1.0, -1.0)
         owed = bankrupt.amount(-entry_fee, -1.0, 1.0) if task.client_pays else bankrupt.amount(-lost)
         pnl = liquidated.amount(-lost) + owed
-    every = (liquidated, drained, bankrupt, stopped, overdrawn, survived)
-    whole = CellSums(
-        liquidated=n_liquidated,
-        stopped=stopped.count + overdrawn.count,
-        survived=survived.count,
+        n_ruined, n_short = n_liquidated, bankrupt.count
+    stopped_pnl = net(stopped) + (net(overdrawn) if task.client_pays else overdrawn.amount(-lost))
+    by_outcome = {
+        "liquidation": outcome((liquidated, drained, bankrupt), liquidation_fees, pnl, shortfall),
+        "stop": outcome((stopped, overdrawn), fees(stopped) + fees(overdrawn), stopped_pnl, net(overdrawn, lost, -1.0)),
+        "survival": outcome((survived,), fees(survived), net(survived), nothing),
+    }
+    whole = _cells(
+        by_outcome,
         cut=nothing.total,
         called=nothing.total,
-        funding_cost=sum((ends.funding for ends in every), nothing),
-        time=sum((ends.duration for ends in every), nothing),
-        fees=liquidation_fees + fees(stopped) + fees(overdrawn) + fees(survived),
-        pnl=pnl + net(stopped) + net(survived) + (net(overdrawn) if task.client_pays else overdrawn.amount(-lost)),
-        shortfall=shortfall + net(overdrawn, lost, -1.0),
+        short=n_short + overdrawn.count,
+        ruined=n_ruined + overdrawn.count,
         engine_kept=kept,
         returned=returned,
         closed_share=Moments(n_liquidated, n_liquidated),
@@ -246,6 +345,19 @@ def cell_sums(task: Pass, sums: Sums) -> CellSums:
         uncovered=nothing,
     )
     return _add_carried(task, whole, sums.carried) if task.carries else whole
+
+
+def _cells(by_outcome: dict[str, OutcomeSums], **others: Any) -> CellSums:
+    liquidation, stop, survival = (by_outcome[name] for name in OUTCOMES)
+    total = liquidation + stop + survival
+    return CellSums(
+        liquidated=liquidation.count,
+        stopped=stop.count,
+        survived=survival.count,
+        by_outcome=by_outcome,
+        **{f.name: getattr(total, f.name) for f in fields(total) if f.name != "count"},
+        **others,
+    )
 
 
 def _returned(task: Pass, count: np.ndarray, pnl: Moments, shortfall: Moments) -> Moments:
@@ -259,20 +371,24 @@ def _returned(task: Pass, count: np.ndarray, pnl: Moments, shortfall: Moments) -
 def _add_carried(task: Pass, whole: CellSums, carried: Totals) -> CellSums:
     # Closed and stopped count from their horizon on, open at theirs; closed and open in all columns that are left.
     ends = [carried.prefix(end, axes) for end, axes in enumerate(((0, 3), (0,), (3,), (0,), (3,)))]
-    closed, stopped, still_open, cut_stopped, cut_open = (end[..., 0] for end in ends)
     booked = np.sum(ends, axis=0)
-    cut = cut_stopped + cut_open
-    liquidated = ends[0] + ends[3] + ends[4]
-    returned = _returned(task, closed + cut, _moments(liquidated, 3), _moments(liquidated, 4))
-    names = (
-        "funding_cost", "time", "fees", "pnl", "shortfall", "engine_kept", "closed_share", "topped_up", "uncovered",
-    )  # fmt: skip
-    return CellSums(
-        liquidated=whole.liquidated + closed + cut,
-        stopped=whole.stopped + stopped,
-        survived=whole.survived + still_open,
+    cut = ends[3][..., 0] + ends[4][..., 0]
+    parts = {"liquidation": ends[0] + ends[3] + ends[4], "stop": ends[1], "survival": ends[2]}
+    by_outcome = {
+        name: whole.by_outcome[name] + OutcomeSums(part[..., 0], *(_moments(part, k) for k in range(5)))
+        for name, part in parts.items()
+    }
+    liquidated = parts["liquidation"]
+    others = {
+        name: getattr(whole, name) + _moments(booked, k)
+        for name, k in (("engine_kept", 5), ("closed_share", 6), ("topped_up", 7), ("uncovered", 8))
+    }
+    return _cells(
+        by_outcome,
         cut=cut,
-        called=booked[..., -1],
-        returned=whole.returned + returned,
-        **{name: getattr(whole, name) + _moments(booked, k) for k, name in enumerate(names)},
+        called=booked[..., _CALLED],
+        short=whole.short + booked[..., _SHORT],
+        ruined=whole.ruined + booked[..., _RUINED],
+        returned=whole.returned + _returned(task, liquidated[..., 0], _moments(liquidated, 3), _moments(liquidated, 4)),
+        **others,
     )

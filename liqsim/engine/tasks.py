@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from liqsim.engine.plan import Pass
-from liqsim.engine.tally import Sums, Totals
+from liqsim.engine.tally import Sums, Tallies
 from liqsim.errors import LiqsimError, ParameterError
 
 __all__ = ["SMALLEST_TASK", "Bench", "Job", "Scheduler", "WorkerLost", "run_jobs"]
@@ -87,12 +87,6 @@ class Bench:
         self.stop = stop
         self.key: object = None
 
-    def _set_up(self, key: object, task: Pass) -> None:
-        self.kernel = task.kernel()
-        self.tally = np.zeros(self.kernel.tally_shape(), dtype=np.int64)
-        self.carried = np.zeros(self.kernel.carried_shape(), dtype=np.int64)
-        self.key = key
-
     def run(self, key: object, task: Pass, first: int, count: int) -> tuple[Sums, float]:
         """Run paths ``first .. first + count - 1`` of a pass; ``key`` tells passes apart.
 
@@ -103,21 +97,22 @@ class Bench:
         """
         begun = time.perf_counter()
         if key != self.key:
-            self._set_up(key, task)
-        sums = Sums(Totals(self.tally.shape), Totals(self.carried.shape))
+            self.kernel = task.kernel()
+            self.tallies = Tallies(self.kernel)
+            self.key = key
+        sums = Sums.empty(self.kernel)
         for start in range(first, first + count, _MOST_PATHS):
             n = min(_MOST_PATHS, first + count - start)
-            self.tally[...] = 0
-            self.carried[...] = 0
-            if not self.kernel.run(start, n, self.tally, self.carried, self.stop):
+            if not self.tallies.run(start, n, self.stop, sums):
+                self.key = None  # what the tallies hold is of no use
                 raise ParameterError(
                     f"a path among {start}..{start + n - 1} gained or paid more than 16384 times the entry notional, "
                     "beyond what the sums can hold; lower the volatility, the jump sizes or the horizon"
                 )
             if self.stop[0]:
+                self.key = None
                 break
-            sums.whole.add(self.tally)
-            sums.carried.add(self.carried)
+        self.tallies.flush(sums)
         return sums, time.perf_counter() - begun
 
 

@@ -19,7 +19,15 @@ from liqsim.errors import ParameterError
 from liqsim.venues import BasisCarry, Rollover, Venue, WindowedRates
 from liqsim.venues.clock import closed_windows, window_switches
 
-__all__ = ["REFERENCE_START", "Clock", "Timeline", "build_timelines", "to_nanoseconds", "venue_clock"]
+__all__ = [
+    "REFERENCE_START",
+    "Clock",
+    "Timeline",
+    "build_timelines",
+    "common_instants",
+    "to_nanoseconds",
+    "venue_clock",
+]
 
 # A Monday midnight, where rules follow the calendar and no time of entry is given.
 REFERENCE_START = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
@@ -208,6 +216,17 @@ class Timeline:
     window: tuple[str, ...]
     horizon: np.ndarray
     horizons: tuple[int, ...]
+
+
+def common_instants(clocks: Iterable[Clock], looks: int | None, end: int) -> np.ndarray:
+    """Instants, ns, up to ``end`` and with it, at which every venue stops that looks at the price each ``looks`` ns."""
+    common: np.ndarray | None = None
+    for clock in clocks:
+        grid = clock.instants()
+        if looks:
+            grid = np.union1d(grid, np.arange(looks, end + 1, looks, dtype=np.int64))
+        common = grid if common is None else np.intersect1d(common, grid)
+    return np.union1d(_instants() if common is None else common[common <= end], _instants([end]))
 
 
 def build_timelines(

@@ -13,6 +13,8 @@ import liqsim as lq
 from liqsim import cells
 from liqsim._core import available_levels
 from liqsim.engine import run, tasks
+from liqsim.engine.tally import Sums, Tallies
+from liqsim.results import OUTPUTS
 from liqsim.venues import DailyTimes, Liquidation, load_venue
 
 MODEL = lq.Kou(sigma=0.6, intensity=120, p_up=0.45, eta_up=35, eta_down=28)
@@ -60,6 +62,7 @@ CASES = {
 
 def sweep(case="whole", **changes):
     arguments = {"venue": VENUE, "premium": PREMIUM, "horizon": "10D", "n_paths": 7000, "seed": 3, **GRID}
+    arguments["outputs"] = list(OUTPUTS)
     return lq.sweep(MODEL, **{**arguments, **CASES[case], **changes})
 
 
@@ -111,14 +114,16 @@ def test_blocks_leave_no_trace(case):
     """To the last bit of the integers that are summed: each path by itself, or 256 together."""
     for task in passes(case):
         kernel = task.kernel()
-        together, alone = ([np.zeros(shape, dtype=np.int64) for shape in (kernel.tally_shape(), kernel.carried_shape())]
-                           for _ in range(2))  # fmt: skip
-        stop = np.zeros(1, dtype=np.int32)
-        assert kernel.run(0, 1000, *together, stop)
+        together, alone = Sums.empty(kernel), Sums.empty(kernel)
+        stop, tallies = np.zeros(1, dtype=np.int32), Tallies(kernel)
+        assert tallies.run(0, 1000, stop, together)
+        tallies.flush(together)
         for number in range(1000):
-            assert kernel.run(number, 1, *alone, stop)
-        for one, other in zip(together, alone, strict=True):
-            np.testing.assert_array_equal(one, other)
+            assert tallies.run(number, 1, stop, alone)
+        tallies.flush(alone)
+        for one, other in zip(together.parts, alone.parts, strict=True):
+            assert one.low.size > 0 or one is together.carried
+            np.testing.assert_array_equal(one.low + (one.high << 31), other.low + (other.high << 31))
 
 
 @pytest.mark.parametrize("level", ["base", "v3", "v4"])
@@ -153,7 +158,18 @@ def test_order_of_the_grid_is_the_users(case, whole):
 def test_one_horizon_alone_or_in_a_list(case, horizon):
     listed = sweep(case, horizon=["3D", "7h", "10D", "8h", "100h"], n_paths=3000)
     alone = sweep(case, horizon=horizon, n_paths=3000)
-    assert_same_bits(alone, listed.sel(horizon=alone.horizon))
+    of_longest = [f"{name}{end}" for name, what in OUTPUTS.items() if not what.has_horizon for end in ("", "_se")]
+    assert_same_bits(alone.drop_vars(of_longest), listed.sel(horizon=alone.horizon))
+
+
+def test_by_a_time_is_by_that_horizon(case):
+    """A horizon books survivors besides, and the path goes on: liquidations and stops are those by that time."""
+    whole = sweep(case, n_paths=3000)
+    which = [0, whole.time.size // 3, -1]
+    listed = sweep(case, horizon=whole.time.values[which], n_paths=3000)
+    for name in ("p_liquidation", "p_stop"):
+        by = whole[f"{name}_by"].values[..., which]
+        np.testing.assert_array_equal(by, np.moveaxis(listed[name].values, 0, -1))
 
 
 def test_one_model_venue_and_notional_alone_or_in_a_list():

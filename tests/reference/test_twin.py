@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import liqsim as lq
+from liqsim.engine.binned import booking_passages, booking_pnl, passage_counts, pnl_bins
 from liqsim.engine.plan import Grid, seed_key, sweep_pass
-from liqsim.engine.tally import Sums, Totals, cell_sums
+from liqsim.engine.tally import Sums, Tallies, cell_sums
 from liqsim.engine.terms import CALL, CUT_TIERS
 from liqsim.engine.terms import CUT as CUT_FIRST
 from liqsim.engine.timeline import build_timelines, to_nanoseconds, venue_clock
@@ -34,6 +35,7 @@ from liqsim.venues import (
 LEVERAGE = np.array([3.0, 10.0, 50.0, 25.0])
 LOW = np.array([1.5, 2.5, 3.8, 3.5])
 STOP = np.array([0.1, 0.01, math.inf, 0.03])
+NS_PER_DAY = 86_400_000_000_000
 START = dt.datetime(2026, 3, 6, 15, 0, tzinfo=dt.UTC)  # a Friday; US clocks move on the Sunday
 TIERS = [(0, 5e4, 0.004, 125), (5e4, 2e5, 0.01, 80), (2e5, 1e9, 0.015, 60)]
 STEEP = [(0, 5e4, 0.004, 125), (5e4, 1e5, 0.008, 80), (1e5, 1.45e5, 0.012, 60), (1.45e5, 1e9, 0.016, 55)]
@@ -186,15 +188,16 @@ def make_pass(
 def assert_equal(name, numbers):
     """Every cell of every path is booked as the twin says; returns what was seen."""
     task = make_pass(*CASES[name])
-    kernel = task.kernel()
+    ends = task.arrays["instant"][1:]
+    kernel = booking_pnl(booking_passages(task, np.rint(ends * 365.0 * NS_PER_DAY).astype(np.int64))).kernel()
+    tallies = Tallies(kernel)
     seen = set()
     for number in numbers:
-        tally, carried = (np.zeros(shape, dtype=np.int64) for shape in (kernel.tally_shape(), kernel.carried_shape()))
-        assert kernel.run(number, 1, tally, carried, np.zeros(1, dtype=np.int32))
-        booked = Sums(Totals(tally.shape), Totals(carried.shape))
-        booked.whole.add(tally)
-        booked.carried.add(carried)
+        booked = Sums.empty(kernel)
+        assert tallies.run(number, 1, np.zeros(1, dtype=np.int32), booked)
+        tallies.flush(booked)
         sums = cell_sums(task, booked)
+        histogram, passages = pnl_bins(booked), passage_counts(booked)
         path = simulate_path(task, number)
         for cell in np.ndindex(sums.liquidated.shape):
             horizon, side, row, column = cell
@@ -211,6 +214,14 @@ def assert_equal(name, numbers):
                 exact = getattr(twin, quantity)
                 assert moments.total[cell] == pytest.approx(exact, abs=3e-9), (number, cell, quantity)
                 assert moments.squares[cell] == pytest.approx(exact**2, rel=1e-7, abs=1e-9), (number, cell, quantity)
+            count, mean, _ = (x[cell] for x in histogram)
+            assert count.sum() == 1
+            assert mean[count.argmax()] == pytest.approx(twin.pnl, abs=1e-8 * (1 + abs(twin.pnl))), (number, cell)
+            last = task.arrays["horizon"].tolist().index(horizon)
+            assert [x[side, row, column, last] for x in passages] == counts[:2], (number, cell)
+            k = int(np.searchsorted(ends, twin.time)) - 1
+            if k >= 0 and twin.outcome != "survived" and not task.carries:  # nothing by the end of the interval before
+                assert [x[side, row, column, k] for x in passages] == [0, 0], (number, cell)
     return seen
 
 

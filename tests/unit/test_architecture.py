@@ -19,7 +19,8 @@ REPOSITORY = Path(__file__).parents[2]
 FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
 SIMULATION = RULES | {
-    "_core", "stats", "engine", "results", "arguments", "stopping", "cells", "planning", "sweep", "compare",
+    "_core", "stats", "engine", "results", "arguments", "stopping", "histograms", "outputs", "cells", "planning",
+    "sweep", "compare",
 }  # fmt: skip
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
 PARTS = {  # part of the package: the other parts that it may import
@@ -38,9 +39,12 @@ PARTS = {  # part of the package: the other parts that it may import
     "arguments": RULES | {"engine"},
     "stopping": RULES | {"engine", "stats"},
     "control": RULES | {"engine", "stats", "results", "arguments", "analytic"},
+    "histograms": set(),
+    "outputs": RULES | {"engine", "stats", "results", "arguments", "histograms"},
     "cells": RULES | {"engine", "results", "arguments", "stopping", "control"},
     "planning": RULES | {"engine", "results", "arguments", "stopping", "cells"},
-    "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "stopping", "control", "cells", "planning"},
+    "sweep": RULES
+    | {"_core", "stats", "engine", "results", "arguments", "stopping", "control", "outputs", "cells", "planning"},
     "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
     "order_statistics": {"stats"},
     "inverse": SIMULATION - {"_core", "results", "compare"} | {"order_statistics"},

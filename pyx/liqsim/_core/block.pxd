@@ -92,6 +92,9 @@ cdef struct Rules:
     const uint8_t *checks         # [n_intervals] the venue looks at the interval's end
     const uint8_t *calls          # [n_intervals] 1: margin is tested at the interval's end; 2: a call falls due there
     const int32_t *horizon        # [n_intervals] horizon that ends here, or -1
+    const int32_t *time_bin       # [n_intervals] bin of times to which passages within the interval belong, or NULL
+    int n_times                   # such bins
+    int books_pnl
     uint32_t key[2]
 
 cdef struct Lanes:
@@ -123,7 +126,9 @@ cdef struct Lanes:
     double hit_ratio[LANES]          # value ratio that they have reached
 
 cdef struct Block:
-    int n, n_closed, n_jumping, n_records, bad, set_in_force
+    int n, n_closed, n_jumping, n_records, bad, set_in_force, time_bin
+    int64_t *passages                # tallies of what is booked besides, or NULL; see binned.pxd
+    int64_t *pnl
     int32_t jumping[LANES]           # lanes that jump before the coming interval's end
     Lanes all
     Lanes few

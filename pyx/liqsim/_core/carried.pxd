@@ -14,6 +14,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from liqsim._core.binned cimport book_carried_pnl
 from liqsim._core.block cimport LANES, NEVER, ONE_RATE, STEPS, TIERS, Block, Rules, Tiers
 from liqsim._core.levels cimport Line, anchor, direction, level_from, line_of, log_level, never, sharpen, tier_of
 from liqsim._core.tally cimport largest
@@ -27,7 +28,10 @@ cdef enum:
     END_CUT_STOPPED = 3
     END_CUT_OPEN = 4
     VALUES = 9            # funding, time, fees, P&L, shortfall, kept, share closed by the venue, topped up, uncovered
-    CARRIED_FIELDS = 29   # count; value, high and low part of the square for each; count of those called for margin
+    CALLED = 28           # counts of those called for margin, of those with a shortfall, of those with nothing left
+    SHORT = 29
+    RUINED = 30
+    CARRIED_FIELDS = 31   # count; value, high and low part of the square for each; the three
 
 cdef struct Carried:
     int n, n_rows, set_in_force   # positions, rows on each side
@@ -292,7 +296,12 @@ cdef inline void book_end(Carried *c, Block *b, const Rules *rules, int n, int e
     v[7] = c.topped[n]
     v[8] = v[4] - rules.procedure.fund if v[4] > rules.procedure.fund else 0.0
     post(cell, v, b)
-    cell[CARRIED_FIELDS - 1] += c.is_called[n]
+    if b.pnl != NULL:
+        book_carried_pnl(b, rules, horizon * 2 + c.side[n], 0 if end == END_CLOSED else 2 if end in (END_OPEN, END_CUT_OPEN)
+                         else 1, c.row[n], col, v[3])
+    cell[CALLED] += c.is_called[n]
+    cell[SHORT] += cash < -1e-12
+    cell[RUINED] += cash < 1e-12
 
 
 cdef inline int nearest_carried(const Carried *c, int side, int lane) noexcept nogil:

@@ -33,6 +33,7 @@ from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 
+from liqsim._core.binned cimport PASSAGES, PNL_BINS, PNL_FIELDS, WAYS, pnl_edge
 from liqsim._core.block cimport FIELDS, KINDS, LANES, NO_JUMPS, SURVIVED, Block, Lanes, Law, Procedure, Rules, Tiers
 from liqsim._core.carried cimport (
     CARRIED_FIELDS, ENDS, Carried, book_open, charge_carried, free_carried, new_carried, pay_carried, refresh,
@@ -187,6 +188,8 @@ cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const L
     cdef bint watches = rules.watches[k]
     cdef bint moved = b.set_in_force != rules.set_of[k]
     b.set_in_force = rules.set_of[k]
+    if rules.n_times > 0:
+        b.time_bin = rules.time_bin[k]
     for side in range(2):
         if rules.has_side[side]:
             set_levels(b, rules, side, moved)
@@ -325,6 +328,7 @@ cdef class Kernel:
         cdef uint8_t[::1] calls = arrays["calls"]
         cdef int32_t[::1] due = arrays["due"]
         cdef int32_t[::1] horizon = arrays["horizon"]
+        cdef int32_t[::1] time_bin
         cdef int side, k
         self.arrays = arrays
         self.kept = []
@@ -394,6 +398,13 @@ cdef class Kernel:
         self.rules.calls = &calls[0]
         self.rules.horizon = &horizon[0]
         self.rules.n_horizons = int((arrays["horizon"] >= 0).sum())
+        self.rules.time_bin = NULL
+        self.rules.n_times = 0
+        if "time_bin" in arrays:
+            time_bin = arrays["time_bin"]
+            self.rules.time_bin = &time_bin[0]
+            self.rules.n_times = int(arrays["time_bin"].max()) + 1
+        self.rules.books_pnl = rules.get("books_pnl", False)
         self.evaluator.cross = cross_any if self.rules.carries else cross_whole
         self.evaluator.land = land_any if self.rules.carries else land_whole
         self.evaluator.visit = visit_any if self.rules.carries else visit_whole
@@ -427,11 +438,21 @@ cdef class Kernel:
             return (0, 2, ENDS, 1, 1, CARRIED_FIELDS)
         return (self.rules.n_horizons, 2, ENDS, self.rules.n_rows, self.rules.n_cols, CARRIED_FIELDS)
 
-    def run(self, uint64_t first, int64_t count, int64_t[:, :, :, :, :, ::1] tally,
-            int64_t[:, :, :, :, :, ::1] carried, const int32_t[::1] stop):
-        """Add paths ``first .. first + count - 1`` to the two tallies; False if a value left the range of the sums.
+    def passages_shape(self):
+        """Shape of a tally of passages, (bin of times, side, way, row, column); none where no bins were given."""
+        return (self.rules.n_times, 2, PASSAGES, self.rules.n_rows, self.rules.n_cols)
 
-        The GIL is released. At most 2**16 paths may be added to one tally. Once another thread has set ``stop[0]``
+    def pnl_shape(self):
+        """Shape of a histogram of the P&L, (horizon, side, way, row, column, bin, field); none unless asked for."""
+        return (self.rules.n_horizons if self.rules.books_pnl else 0, 2, WAYS, self.rules.n_rows, self.rules.n_cols,
+                PNL_BINS, PNL_FIELDS)
+
+    def run(self, uint64_t first, int64_t count, int64_t[:, :, :, :, :, ::1] tally,
+            int64_t[:, :, :, :, :, ::1] carried, const int32_t[::1] stop, int64_t[:, :, :, :, ::1] passages=None,
+            int64_t[:, :, :, :, :, :, ::1] pnl=None):
+        """Add paths ``first .. first + count - 1`` to the tallies; False if a value left the range of the sums.
+
+        The GIL is released. At most 2**16 paths may be added to one tally, 2**32 to the last two. Once another thread has set ``stop[0]``
         the call returns within one interval, and the tallies are not to be used.
         """
         cdef Block *b = <Block *> calloc(1, sizeof(Block))
@@ -444,6 +465,10 @@ cdef class Kernel:
             raise MemoryError
         if self.rules.carries:
             c.tally = &carried[0, 0, 0, 0, 0, 0]
+        if passages is not None and self.rules.n_times > 0:
+            b.passages = &passages[0, 0, 0, 0, 0]
+        if pnl is not None and self.rules.books_pnl:
+            b.pnl = &pnl[0, 0, 0, 0, 0, 0, 0]
         with nogil:
             while done < count and not stop[0]:
                 n = <int> (count - done if count - done < LANES else LANES)
@@ -483,6 +508,11 @@ cdef void set_tiers(Tiers *t, object numbers):
         t.cap[k] = numbers["caps"][k]
         t.rate[k] = numbers["rates"][k]
         t.deduction[k] = numbers["deductions"][k]
+
+
+def pnl_edges():
+    """Ends of the bins of the P&L, rising, per entry notional."""
+    return np.array([pnl_edge(k) for k in range(PNL_BINS + 1)])
 
 
 def random_numbers(int64_t n_blocks, int n_intervals):

@@ -4,6 +4,7 @@ from libc.math cimport fabs, sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
+from liqsim._core.binned cimport book_carried_stop, book_passage
 from liqsim._core.block cimport CUT, CUT_TIERS, LANES, STOPPED, TAKE_OVER, Block, Law, Procedure, Rules, Tiers
 from liqsim._core.carried cimport (
     END_CLOSED, END_CUT_STOPPED, END_STOPPED, Carried, book_end, carry, drop, equity, fit, level_of, nearest_carried,
@@ -19,6 +20,13 @@ cdef inline double owed(const Carried *c, const Block *b, int n, double share) n
     return (1.0 - 2.0 * c.side[n]) * b.accrued[c.lane[n]] * share
 
 
+cdef inline void mark_cut(Carried *c, Block *b, const Rules *rules, int n) noexcept nogil:
+    # The venue closes a part of position n, or all of it.
+    if not c.is_cut[n] and b.passages != NULL:
+        book_passage(b, rules, c.side[n], False, c.row[n], b.col[c.side[n]][c.lane[n]], 1)
+    c.is_cut[n] = 1
+
+
 cdef inline void sell(Carried *c, Block *b, const Rules *rules, int n, double share, double w) noexcept nogil:
     # The venue sells a share of the entry position at the market. Its own fee takes no more than is left.
     cdef double d = direction(rules, c.side[n])
@@ -32,7 +40,7 @@ cdef inline void sell(Carried *c, Block *b, const Rules *rules, int n, double sh
     c.gain[n] += gain
     c.fees[n] += fee
     c.closed[n] += share
-    c.is_cut[n] = 1
+    mark_cut(c, b, rules, n)
     left = equity(c, rules, n, w)
     left = left if left > 0.0 else 0.0
     kept = kept if kept < left else left
@@ -44,7 +52,7 @@ cdef inline void take_over(Carried *c, Block *b, const Rules *rules, int n, doub
     cdef double left = equity(c, rules, n, w) - owed(c, b, n, c.q[n])
     c.gain[n] += direction(rules, c.side[n]) * c.q[n] * (w - 1.0)
     c.closed[n] += c.q[n]
-    c.is_cut[n] = 1
+    mark_cut(c, b, rules, n)
     c.q[n] = 0.0
     c.cash[n] = left if left < 0.0 else 0.0
     c.kept[n] += left - c.cash[n]
@@ -111,6 +119,8 @@ cdef inline void stop_carried(Carried *c, Block *b, const Rules *rules, int hori
         n = slot(c, side, row, lane)
         if c.q[n] > 0.0:
             book_end(c, b, rules, n, END_CUT_STOPPED if c.is_cut[n] else END_STOPPED, horizon, b.col[side][lane], w, t)
+            if b.passages != NULL and not c.is_cut[n]:
+                book_carried_stop(b, rules, side, row, b.col[side][lane])
 
 
 cdef inline double passage_time(Block *b, const Rules *rules, double sigma, int lane, int k, uint64_t index,

@@ -5,8 +5,9 @@
 from libc.math cimport fabs, sqrt
 from libc.stdint cimport int64_t, uint64_t
 
+from liqsim._core.binned cimport book_passage, book_pnl
 from liqsim._core.block cimport (
-    BANKRUPT, BUFFER, DRAINED, FIELDS, KINDS, LIQUIDATED, Block, Law, Rules)
+    BANKRUPT, BUFFER, DRAINED, FIELDS, KINDS, LIQUIDATED, STOPPED, SURVIVED, Block, Law, Rules)
 from liqsim._core.vmath cimport bits_of, mills, vlog
 
 
@@ -68,6 +69,8 @@ cdef inline void book(Block *b, const Law *law, const Rules *rules, int64_t *tal
         b.bad = 1
         b.n_records = 0
         return
+    if b.pnl != NULL:
+        book_pnl(b, rules)
     for n in range(b.n_records):
         paid = b.u[n]
         time = b.v[n]
@@ -116,6 +119,8 @@ cdef inline void write_record(Block *b, const Law *law, const Rules *rules, int6
     b.r_t[n] = t
     b.r_dt[n] = dt if dt > 1e-30 else 1e-30
     b.n_records = n + 1
+    if b.passages != NULL and kind != SURVIVED:
+        book_passage(b, rules, side, kind == STOPPED, row, col, sign)
     if b.n_records == BUFFER:
         book(b, law, rules, tally)
 
