@@ -170,11 +170,12 @@ def sweep(
       ``p_liquidation`` and ``p_stop``; 1 less both is the survival curve. ``time_to_liquidation``: quantiles over the
       paths that are liquidated by the longest horizon, interpolated between these times.
     - ``pnl_quantile``, ``value_at_risk`` (its negative) and ``expected_shortfall``, the mean loss in the worst share
-      ``quantile`` of all cases: by bins of the P&L whose width, a 32nd of (P&L + 0.001), is the most they can be off;
-      ``p_pnl_below``: the distribution itself, along the bins' ends ``pnl_level``. Each bin holds the mean and spread
-      of its paths, so that a stop's fill or a lost margin is met exactly, and where the density is smooth the error is
-      a thousandth of a standard deviation. A standard error is inf where fewer than one path is expected beyond the
-      quantile. The tally takes 115 kB for each leverage, stop, horizon, model, venue and notional.
+      ``quantile`` of all cases: by bins of the P&L whose width, a 32nd of ``abs(P&L) + 0.001`` up to 4 and an octave
+      beyond, is the most they can be off; ``p_pnl_below``: the distribution itself, along the bins' ends ``pnl_level``.
+      Each bin holds the mean and spread of its paths, so that a stop's fill or a lost margin is met exactly, and where
+      the density is smooth the error is below a thousandth of a standard deviation. A standard error is inf where
+      about one path or none is expected beyond the quantile. The tally takes 115 kB for each leverage, stop, horizon,
+      model, venue and notional.
 
     Examples
     --------

@@ -13,6 +13,7 @@ from liqsim.plot.captions import caption
 
 if TYPE_CHECKING:
     from liqsim.plot.curves import Cliff, CliffLine, cliff
+    from liqsim.plot.distributions import PnlPicture, SurvivalPicture, pnl, survival
     from liqsim.plot.grids import Heatmap, heatmap
     from liqsim.plot.returns import ReturnFit, return_fit, widening_density
     from liqsim.plot.venues import VenueComparison, compare
@@ -21,13 +22,17 @@ __all__ = [
     "Cliff",
     "CliffLine",
     "Heatmap",
+    "PnlPicture",
     "ReturnFit",
+    "SurvivalPicture",
     "VenueComparison",
     "caption",
     "cliff",
     "compare",
     "heatmap",
+    "pnl",
     "return_fit",
+    "survival",
     "widening_density",
 ]
 
@@ -37,6 +42,10 @@ _HOME = {
     "cliff": "curves",
     "Heatmap": "grids",
     "heatmap": "grids",
+    "PnlPicture": "distributions",
+    "SurvivalPicture": "distributions",
+    "pnl": "distributions",
+    "survival": "distributions",
     "ReturnFit": "returns",
     "return_fit": "returns",
     "widening_density": "returns",

@@ -384,3 +384,63 @@ def test_a_cliff_ends_where_the_venue_allows_no_more(compared: xr.Dataset, ax) -
         assert drawn.tolist() == compared.leverage.values[np.nan_to_num(p) > 0].tolist()
     bars = [line for line in ax.lines if line.get_marker() == "|"]
     assert [bar.get_xdata().tolist() for bar in bars] == [[3.0], [3.0]]  # CME and Kraken spot
+
+
+@pytest.fixture(scope="module")
+def told() -> xr.Dataset:
+    return lq.sweep(
+        lq.GBM(sigma=0.8), lq.Venue.from_tiers([(0, 1e9, 0.005, 100)], taker_fee=5e-4), leverage=[3, 10, 25],
+        stop=[0.05, INF], side="long", horizon="7D", n_paths=20_000, seed=3,
+        outputs=["p_liquidation_by", "p_stop_by", "p_pnl_below", "value_at_risk", "expected_shortfall"],
+    )  # fmt: skip
+
+
+def test_survival_draws_what_is_open_and_what_has_become_of_the_rest(told: xr.Dataset, ax) -> None:
+    cell = told.sel(leverage=10, stop=0.05)
+    art = plot.survival(cell, ax=ax)
+    (line,) = art.lines
+    days, share = line.get_data()
+    is_open = 100 * (1 - cell.p_liquidation_by - cell.p_stop_by).values.ravel()
+    np.testing.assert_allclose(share, [100, *is_open])
+    assert days.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert [area.get_label() for area in art.areas] == ["open", "stopped", "liquidated"]
+    assert "10x long stop 5 %" in ax.get_title(loc="left")
+    assert "[days]" in ax.get_xlabel()
+    assert "[%]" in ax.get_ylabel()
+
+
+def test_survival_of_several_cells(told: xr.Dataset, ax) -> None:
+    art = plot.survival(told.sel(stop=INF), ax=ax)
+    assert [line.get_label() for line in art.lines] == ["3x", "10x", "25x"]
+    assert art.areas == ()
+    assert len({line.get_color() for line in art.lines}) == 3
+    ends = [line.get_ydata()[-1] for line in art.lines]
+    np.testing.assert_allclose(ends, 100 * told.p_survival.sel(stop=INF).values.ravel())
+
+
+def test_pnl_bars_hold_nearly_every_path(told: xr.Dataset, ax) -> None:
+    art = plot.pnl(told.sel(leverage=10, stop=INF), ax=ax)
+    share = sum(bar.get_height() * bar.get_width() for bar in art.bars)
+    assert 99.9 < share <= 100
+    tallest = max(art.bars, key=lambda bar: bar.get_height())
+    assert tallest.get_x() < -10.05 < tallest.get_x() + tallest.get_width()  # margin and entry fee
+    worst = told.sel(leverage=10, stop=INF, quantile=0.05).squeeze()
+    assert [line.get_xdata()[0] for line in art.lines] == [-100 * worst.value_at_risk, -100 * worst.expected_shortfall]
+    assert ax.get_yscale() == "log"
+    assert "[% of entry notional]" in ax.get_xlabel()
+    plot.pnl(told.sel(leverage=3, stop=INF).drop_vars(["value_at_risk", "expected_shortfall"]), ax=ax)
+
+
+def test_distributions_name_what_is_wrong(told: xr.Dataset, ds: xr.Dataset, ax) -> None:
+    for draw, name in ((plot.survival, "p_liquidation_by"), (plot.pnl, "p_pnl_below")):
+        with pytest.raises(lq.ParameterError, match=f"ds holds no {name}; simulate with outputs="):
+            draw(ds, ax=ax)
+        with pytest.raises(lq.ParameterError, match=r"not an xarray\.Dataset"):
+            draw(3, ax=ax)
+    with pytest.raises(lq.ParameterError, match=r"quantile=0\.07 is not in the dataset; it holds 0\.01, 0\.05"):
+        plot.pnl(told.sel(leverage=3, stop=INF), ax=ax, quantile=0.07)
+    with pytest.raises(lq.ParameterError, match="pick one first"):
+        plot.pnl(told, ax=ax)
+    many = xr.concat([told, told], "notional")
+    with pytest.raises(lq.ParameterError, match=r"ds holds 12 cells .* more than the 7 lines"):
+        plot.survival(many, ax=ax)
