@@ -255,7 +255,11 @@ def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, se
     if isinstance(seed, np.random.SeedSequence):
         entropy = seed.entropy
         words = entropy if entropy is None or isinstance(entropy, int) else [int(word) for word in entropy]
-        seed = {"entropy": words, "spawn_key": [int(word) for word in seed.spawn_key]}
+        seed = {
+            "entropy": words,
+            "spawn_key": [int(word) for word in seed.spawn_key],
+            "pool_size": int(seed.pool_size),
+        }
     else:
         seed = int(seed)
     level = selected_level()

@@ -37,6 +37,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "cells": RULES | {"engine", "results", "arguments"},
     "sweep": RULES | {"_core", "stats", "engine", "results", "arguments", "cells"},
     "compare": RULES | {"engine", "results", "arguments", "cells"},
+    "rebuild": FOUNDATION | {"models", "venues"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},
