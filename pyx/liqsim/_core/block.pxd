@@ -88,8 +88,30 @@ cdef struct Rules:
     const int32_t *horizon        # [n_intervals] horizon that ends here, or -1
     uint32_t key[2]
 
+cdef struct Block
+
+cdef struct Trace:
+    # What a path is followed with: see trace.pxd. An ordinary run has none.
+    const Law *law
+    const Rules *rules
+    void *carried
+    uint64_t path                # whose record is booked now
+    uint64_t first               # path number that rows count from
+    int follows                  # one path, event by event, up to the last horizon; otherwise only how each one ends
+    int width, lacks_memory
+    int acting                   # carried position that the venue is acting on, or -1; what it was before
+    double q_before, cash_before
+    int64_t n, room
+    double *rows
+    void (*event)(Block *, int, int, uint64_t) noexcept nogil
+    void (*record)(Block *) noexcept nogil
+    void (*before)(Block *, int) noexcept nogil
+    void (*act)(Block *, int, double, double) noexcept nogil
+    void (*end)(Block *, int, int, int, int, double, double, const double *) noexcept nogil
+
 cdef struct Block:
     int n, n_closed, n_records, bad, set_in_force
+    Trace *trace                     # NULL in an ordinary run
     # lanes
     uint64_t path[LANES]
     double x[LANES]

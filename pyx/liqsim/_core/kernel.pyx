@@ -33,7 +33,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from liqsim._core.block cimport FIELDS, LANES, NO_JUMPS, SURVIVED, Block, Law, Procedure, Rules, Tiers
+from liqsim._core.block cimport FIELDS, LANES, NO_JUMPS, SURVIVED, Block, Law, Procedure, Rules, Tiers, Trace
 from liqsim._core.carried cimport (
     CARRIED_FIELDS, ENDS, Carried, book_open, charge_carried, free_carried, new_carried, pay_carried, refresh,
     start_carried)
@@ -44,6 +44,9 @@ from liqsim._core.levels cimport never, set_levels
 from liqsim._core.procedures cimport call_margin, cross_carried, land_carried, visit_carried
 from liqsim._core.rules cimport cross, land, pay_charge, pay_funding, settle_accrued, visit
 from liqsim._core.tally cimport book, record
+from liqsim._core.trace cimport (
+    AT_CHECK, AT_ENTRY, AT_HORIZON, AT_INSTANT, AT_JUMP, AT_LOOK, AT_SEGMENT_END, AT_TEST, END_WIDTH, HEAD, STATE,
+    start_trace)
 from liqsim._core.vmath cimport mills, octant_cos, octant_sin, vexp, vlog
 
 import numpy as np
@@ -130,6 +133,8 @@ cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const L
     if rules.carries:
         evaluator.begin(b, c, rules)
     if watches and rules.retests[k]:
+        if b.trace != NULL:
+            b.trace.event(b, AT_LOOK, k, 0)
         for side in range(2):
             e = 1.0 - 2.0 * side
             n_hit = 0
@@ -175,6 +180,8 @@ cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const L
                 evaluator.cross(b, c, law, rules, tally, horizon, side, n, k, index, extreme)
             b.p_low[n] = b.nearest[0][b.lane[n]]
             b.p_high[n] = b.nearest[1][b.lane[n]]
+        if b.trace != NULL:
+            b.trace.event(b, AT_SEGMENT_END, k, index)
         if informs:
             inform_premium(b, law, m, end)
         if n_jumped == 0:
@@ -186,6 +193,8 @@ cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const L
             m = n_jumped
         draw(b, rules, m, b.p_path, k, JUMP, index)
         jump(b, law, m, end)
+        if b.trace != NULL:
+            b.trace.event(b, AT_JUMP, k, index)
         if watches or law.visit_share > 0.0:
             n_hit = 0
             for n in range(m):
@@ -206,12 +215,16 @@ cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const L
     put_back(b, m, packed)
 
     if rules.checks[k]:
+        if b.trace != NULL:
+            b.trace.event(b, AT_CHECK, k, 0)
         for i in range(b.n):
             if b.x[i] <= b.nearest[0][i]:
                 evaluator.land(b, c, law, rules, tally, horizon, 0, i, b.x[i], end)
             if b.x[i] >= b.nearest[1][i]:
                 evaluator.land(b, c, law, rules, tally, horizon, 1, i, b.x[i], end)
     if rules.calls[k]:
+        if b.trace != NULL:
+            b.trace.event(b, AT_TEST, k, 0)
         evaluator.test(b, c, rules, horizon, k)
     if law.premium_vol > 0.0 or law.premium_start != law.premium_mean:
         move_premium(b, law, end - start)
@@ -228,6 +241,8 @@ cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const L
             pay_charge(b, side, rules.charge[side][k + 1])
             if rules.carries:
                 evaluator.charge(b, c, side, rules.charge[side][k + 1])
+    if b.trace != NULL:
+        b.trace.event(b, AT_INSTANT, k, 0)
 
 
 cdef void run_block(Block *b, Carried *c, const Evaluator *evaluator, const Law *law, const Rules *rules,
@@ -256,15 +271,19 @@ cdef void run_block(Block *b, Carried *c, const Evaluator *evaluator, const Law 
         draw(b, rules, n, b.path, 0, JUMP, 0xffffffffULL)
         for i in range(n):
             b.next_jump[i] = two_exponentials(b, i) * uniform32(b.w2[i]) * law.mean_gap
+    if b.trace != NULL:
+        b.trace.event(b, AT_ENTRY, 0, 0)
     for k in range(rules.n_intervals):
         if stop[0]:
             return
-        if 8 * b.n_closed > b.n:
+        if 8 * b.n_closed > b.n and not (b.trace != NULL and b.trace.follows):
             b.n = pack_open(b, c, rules)
             if b.n == 0:
                 break
         run_interval(b, c, evaluator, law, rules, tally, k, horizon)
         if rules.horizon[k] >= 0:
+            if b.trace != NULL:
+                b.trace.event(b, AT_HORIZON, k, 0)
             for side in range(2):
                 for i in range(b.n):
                     if b.row[side][i] < rules.n_rows:
@@ -391,6 +410,40 @@ cdef class Kernel:
         The GIL is released. At most 2**16 paths may be added to one tally. Once another thread has set ``stop[0]``
         the call returns within one interval, and the tallies are not to be used.
         """
+        return self.simulate(NULL, first, count, tally, carried, stop)
+
+    def trace(self, uint64_t path, int64_t[:, :, :, :, :, ::1] tally, int64_t[:, :, :, :, :, ::1] carried):
+        """Add one path to the two tallies and return what happened on it, in order.
+
+        Returns an array of shape (event, HEAD + 2 * rows * STATE), described in trace.pxd, or None if a value left the
+        range of the sums.
+        """
+        cdef Trace trace
+        cdef int32_t stop = 0
+        trace.follows = 1
+        trace.width = HEAD + 2 * self.rules.n_rows * STATE
+        fits = self.simulate(&trace, path, 1, tally, carried, <int32_t[:1]> &stop)
+        rows = rows_of(&trace)
+        return rows if fits else None
+
+    def ends(self, uint64_t first, int64_t count, const int32_t[::1] stop):
+        """How each of paths ``first .. first + count - 1`` ends, on a grid of one cell at one horizon.
+
+        Returns an array of shape (path, END_WIDTH), described in trace.pxd, or None if a value left the range of the
+        sums. Once another thread has set ``stop[0]`` the array is not to be used.
+        """
+        cdef Trace trace
+        tally = np.zeros(self.tally_shape(), dtype=np.int64)
+        carried = np.zeros(self.carried_shape(), dtype=np.int64)
+        trace.follows = 0
+        trace.width = END_WIDTH
+        fits = self.simulate(&trace, first, count, tally, carried, stop)
+        rows = rows_of(&trace)
+        return rows if fits else None
+
+    cdef bint simulate(self, Trace *trace, uint64_t first, int64_t count, int64_t[:, :, :, :, :, ::1] tally,
+                       int64_t[:, :, :, :, :, ::1] carried, const int32_t[::1] stop) except? -1:
+        """Run paths and say whether every value fitted into the sums."""
         cdef Block *b = <Block *> calloc(1, sizeof(Block))
         cdef Carried *c = new_carried(&self.rules, self.rules.n_rows if self.rules.carries else 0)
         cdef int64_t done = 0
@@ -401,6 +454,9 @@ cdef class Kernel:
             raise MemoryError
         if self.rules.carries:
             c.tally = &carried[0, 0, 0, 0, 0, 0]
+        if trace != NULL:
+            start_trace(trace, &self.law, &self.rules, c, first)
+            b.trace = trace
         with nogil:
             while done < count and not stop[0]:
                 n = <int> (count - done if count - done < LANES else LANES)
@@ -411,6 +467,19 @@ cdef class Kernel:
             free(b)
             free_carried(c)
         return not bad
+
+
+cdef object rows_of(Trace *trace):
+    """The rows written, as an array; their memory is given back."""
+    if trace.lacks_memory:
+        free(trace.rows)
+        raise MemoryError
+    rows = np.empty((trace.n, trace.width))
+    cdef double[:, ::1] view = rows
+    if trace.n > 0:
+        memcpy(&view[0, 0], trace.rows, <size_t> trace.n * <size_t> trace.width * sizeof(double))
+    free(trace.rows)
+    return rows
 
 
 cdef void set_procedure(Procedure *p, object numbers):

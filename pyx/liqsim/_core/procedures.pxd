@@ -52,6 +52,8 @@ cdef inline void take_over(Carried *c, Block *b, const Rules *rules, int n, doub
 
 cdef inline void close_out(Carried *c, Block *b, const Rules *rules, int n, double w) noexcept nogil:
     # Everything is sold; without equity, to rounding, it is taken over at the bankruptcy price, unless the trader owes the loss.
+    if b.trace != NULL:
+        b.trace.before(b, n)
     if equity(c, rules, n, w) - owed(c, b, n, c.q[n]) > 1e-12 or rules.client_pays:
         sell(c, b, rules, n, c.q[n], w)
     else:
@@ -67,6 +69,8 @@ cdef inline void act(Carried *c, Block *b, const Rules *rules, int n, int set_in
     cdef double target
     cdef bint is_met = False
     cdef int k
+    if b.trace != NULL:
+        b.trace.before(b, n)
     if p.kind == TAKE_OVER or (p.backstop > 0.0 and left < p.backstop * requirement(tiers, c.q[n], w, margin)):
         take_over(c, b, rules, n, w)
         return
@@ -98,6 +102,8 @@ cdef inline void after(Carried *c, Block *b, const Rules *rules, int n, int hori
     # The venue has acted on position n: book it if nothing is left, otherwise see where it would act again.
     if c.q[n] > 0.0:
         fit(c, rules, b.set_in_force, n, w)
+        if b.trace != NULL:
+            b.trace.act(b, n, w, t)
     else:
         book_end(c, b, rules, n, END_CLOSED, horizon, b.col[c.side[n]][c.lane[n]], w, t)
         drop(c, n)
@@ -198,7 +204,8 @@ cdef inline void cross_carried(Carried *c, Block *b, const Law *law, const Rules
             act(c, b, rules, n, b.set_in_force, w, when)
             c.acts[n] += 1
             c.at[n] = level
-            after(c, b, rules, n, horizon, w, t if c.q[n] > 0.0 else mean_passage(law, level, x, y, t, dt, e))
+            after(c, b, rules, n, horizon, w,
+                  mean_passage(law, level, x, y, t, dt, e) if c.q[n] == 0.0 or b.trace != NULL else t)
         else:
             when = mean_passage(law, level, x, y, t, dt, e)
             if b.row[side][lane] < rules.n_rows:

@@ -65,6 +65,8 @@ cdef inline void book(Block *b, const Law *law, const Rules *rules, int64_t *tal
         cell[0] += b.r_sign[n]
         for f in range(1, FIELDS):
             cell[f] += b.r_sign[n] * b.q[f][n]
+    if b.trace != NULL and b.n_records > 0:
+        b.trace.record(b)
     b.n_records = 0
 
 
@@ -84,5 +86,7 @@ cdef inline void record(Block *b, const Law *law, const Rules *rules, int64_t *t
     b.r_x[n] = x
     b.r_paid[n] = b.paid[side][lane] + (1.0 - 2.0 * side) * b.accrued[lane]
     b.n_records = n + 1
-    if b.n_records == BUFFER:
+    if b.trace != NULL:
+        b.trace.path = b.path[lane]
+    if b.n_records == BUFFER or b.trace != NULL:
         book(b, law, rules, tally)
