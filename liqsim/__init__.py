@@ -16,6 +16,7 @@ from liqsim.errors import (
 )
 from liqsim.models import GBM, Kou, Merton, OUPremium
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
+from liqsim.replay import replay
 from liqsim.sweep import first_passage, sweep
 from liqsim.venues import (
     BasisCarry,
@@ -65,6 +66,7 @@ __all__ = [
     "plot",
     "presets",
     "read_tiers",
+    "replay",
     "report",
     "sweep",
     "venue_from_ccxt",

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from liqsim.arguments import Settings
+from liqsim.arguments import Request, Settings
 from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass
 from liqsim.engine.run import run_passes
 from liqsim.engine.tally import cell_sums
@@ -27,6 +27,7 @@ __all__ = [
     "ASSUMED_NOTE",
     "Cell",
     "cell_passes",
+    "cells_of",
     "clock_of",
     "currencies",
     "entry_prices",
@@ -51,6 +52,12 @@ class Cell:
     venue: Venue
     notional: float
     grid: Grid
+
+
+def cells_of(request: Request) -> list[Cell]:
+    """Every model on every venue with every notional, the last turning fastest."""
+    chosen = itertools.product(request.models.values(), request.venues.values(), request.notionals.tolist())
+    return [Cell(*cell, request.grid) for cell in chosen]
 
 
 def clock_of(venue: Venue, settings: Settings) -> Clock:

@@ -17,7 +17,15 @@ from liqsim.engine.plan import Pass
 from liqsim.engine.tally import CellSums, Moments
 from liqsim.stats import proportion_se
 
-__all__ = ["SWEEP_AXES", "comparison_dataset", "passage_dataset", "provenance", "sweep_dataset", "sweep_estimates"]
+__all__ = [
+    "SWEEP_AXES",
+    "comparison_dataset",
+    "described",
+    "passage_dataset",
+    "provenance",
+    "sweep_dataset",
+    "sweep_estimates",
+]
 
 SWEEP_AXES = ("model", "venue", "notional", "horizon")
 _CELL = ("side", "leverage", "stop")
@@ -95,6 +103,11 @@ def _covered(sums: CellSums, fund: float) -> Moments:
     shortfall, uncovered = sums.shortfall, sums.uncovered
     beyond = 0.0 if np.isinf(fund) else 2.0 * fund * uncovered.total
     return Moments(shortfall.total - uncovered.total, shortfall.squares - uncovered.squares - beyond)
+
+
+def described(name: str) -> tuple[str, str]:
+    """Units and long name of a coordinate or an estimate of a sweep; empty for any other."""
+    return _COORDS.get(name) or _ESTIMATES.get(name, ("", ""))
 
 
 def label(ds: xr.Dataset, n_paths: int) -> xr.Dataset:
@@ -268,7 +281,11 @@ def provenance(kind: str, inputs: Mapping[str, Any], seed: Any, n_paths: int, se
     if isinstance(seed, np.random.SeedSequence):
         entropy = seed.entropy
         words = entropy if entropy is None or isinstance(entropy, int) else [int(word) for word in entropy]
-        seed = {"entropy": words, "spawn_key": [int(word) for word in seed.spawn_key]}
+        seed = {
+            "entropy": words,
+            "spawn_key": [int(word) for word in seed.spawn_key],
+            "pool_size": int(seed.pool_size),
+        }
     else:
         seed = int(seed)
     level = selected_level()

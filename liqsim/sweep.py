@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -12,19 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from liqsim.arguments import (
-    read_grid,
-    read_horizons,
-    read_looks,
-    read_named,
-    read_numbers,
-    read_paths,
-    read_settings,
-    read_venues,
-)
+from liqsim.arguments import read_horizons, read_looks, read_numbers, read_paths, read_sweep
 from liqsim.cells import (
-    Cell,
     cell_passes,
+    cells_of,
     currencies,
     entry_prices,
     grid_axes,
@@ -40,7 +30,7 @@ from liqsim.engine.tally import cell_sums
 from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
-from liqsim.results import SWEEP_AXES, passage_dataset, provenance, sweep_dataset
+from liqsim.results import passage_dataset, provenance, sweep_dataset
 from liqsim.stats import proportion_se
 from liqsim.venues import Venue
 
@@ -148,29 +138,30 @@ def sweep(
     >>> dict(ds.sizes)
     {'side': 2, 'leverage': 2, 'stop': 2}
     """
-    models, has_models = read_named("model", model, PriceModel, lambda m: m.name)
-    venues, has_venues = read_venues("venue", venue)
-    notionals = read_numbers("notional", notional, "(quote currency)", 1e-9, 1e15)
-    grid = read_grid(leverage, stop, side)
-    horizons, has_horizons = read_horizons(horizon)
-    settings = read_settings(
-        horizons, premium=premium, price=price, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
-        n_paths=n_paths, seed=seed, threads=threads,
+    asked = read_sweep(
+        model, venue, leverage=leverage, stop=stop, side=side, notional=notional, horizon=horizon, premium=premium,
+        price=price, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up, n_paths=n_paths, seed=seed,
+        threads=threads,
     )  # fmt: skip
-    cells = [Cell(*cell, grid) for cell in itertools.product(models.values(), venues.values(), notionals.tolist())]
+    models, venues, notionals, grid, settings = asked.models, asked.venues, asked.notionals, asked.grid, asked.settings
+    cells = cells_of(asked)
     passes = [cell_passes(cell, settings) for cell in cells]
     prices = [entry_prices(cell, settings) for cell in cells[: len(venues) * len(notionals)]]
     found, seconds = run_cells(passes, [grid] * len(cells), settings, progress)
 
     outer = (len(models), len(venues), len(notionals))
-    has_axes = (has_models, has_venues, np.ndim(notional) > 0, has_horizons)
-    given = [name for name, many in zip(SWEEP_AXES, has_axes, strict=True) if many]
-    inputs = run_inputs(models, venues, notionals, grid, settings) | {"axes": given}
+    inputs = run_inputs(models, venues, notionals, grid, settings) | {"axes": asked.given}
     return sweep_dataset(
         {name: np.stack([cell[name] for cell in found]).reshape(outer + found[0][name].shape) for name in found[0]},
         {name: np.stack([p[name] for p in prices]).reshape(outer[1:] + prices[0][name].shape) for name in prices[0]},
-        {"model": list(models), "venue": list(venues), "notional": notionals, "horizon": horizons, **grid_axes(grid)},
-        set(given),
+        {
+            "model": list(models),
+            "venue": list(venues),
+            "notional": notionals,
+            "horizon": settings.horizons,
+            **grid_axes(grid),
+        },
+        set(asked.given),
         currencies(venues),
         settings.n_paths,
         provenance("sweep", inputs, seed, settings.n_paths, seconds) | {"notes": notes_of(venues)},

@@ -293,6 +293,8 @@ cdef inline void book_end(Carried *c, Block *b, const Rules *rules, int n, int e
     v[8] = v[4] - rules.procedure.fund if v[4] > rules.procedure.fund else 0.0
     post(cell, v, b)
     cell[CARRIED_FIELDS - 1] += c.is_called[n]
+    if b.trace != NULL:
+        b.trace.end(b, n, end, horizon, col, w, t, v)
 
 
 cdef inline int nearest_carried(const Carried *c, int side, int lane) noexcept nogil:

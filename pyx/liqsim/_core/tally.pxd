@@ -116,7 +116,9 @@ cdef inline void write_record(Block *b, const Law *law, const Rules *rules, int6
     b.r_t[n] = t
     b.r_dt[n] = dt if dt > 1e-30 else 1e-30
     b.n_records = n + 1
-    if b.n_records == BUFFER:
+    if b.trace != NULL:
+        b.trace.record(b, tally, lane)
+    elif b.n_records == BUFFER:
         book(b, law, rules, tally)
 
 
