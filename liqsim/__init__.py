@@ -20,6 +20,7 @@ from liqsim.intervals import confidence_interval, difference, jackknife
 from liqsim.inverse import max_leverage, min_stop, position_size
 from liqsim.models import GBM, Kou, Merton, OUPremium
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
+from liqsim.replay import replay
 from liqsim.sensitivity import sensitivities
 from liqsim.sweep import first_passage, sweep
 from liqsim.venues import (
@@ -78,6 +79,7 @@ __all__ = [
     "position_size",
     "presets",
     "read_tiers",
+    "replay",
     "report",
     "sensitivities",
     "study",

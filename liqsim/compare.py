@@ -182,7 +182,9 @@ def compare_venues(
     prices = _filled([_prices(part.cell, settings) for part in parts], parts, len(kept), grid)
     inputs = run_inputs({model.name: model}, kept, np.array([size]), grid, settings)
     own_paths = [label for label, venue in kept.items() if venue.liquidation.procedure == "discretionary"]
-    record = inputs | {"axes": ["venue"], "left_out": left_out} | ({"groups": n_groups} if n_groups else {})
+    stopped_for = {label: cell.venue.to_dict() for label, cell in cells.items() if label not in kept}
+    record = inputs | {"axes": ["venue"], "left_out": left_out, "stopped_for": stopped_for}
+    record |= {"groups": n_groups} if n_groups else {}
     ds = sweep_dataset(
         {name: x[np.newaxis, :, np.newaxis, np.newaxis] for name, x in values.items()},
         {name: x[:, np.newaxis] for name, x in prices.items()},

@@ -13,7 +13,7 @@ import numpy as np
 
 from liqsim.errors import ParameterError
 
-__all__ = ["DAYS_PER_YEAR", "HOURS_PER_YEAR", "Duration", "parse_days", "parse_years"]
+__all__ = ["DAYS_PER_YEAR", "HOURS_PER_YEAR", "Duration", "duration_text", "parse_days", "parse_years"]
 
 Duration: TypeAlias = str | np.timedelta64 | _dt.timedelta
 
@@ -80,3 +80,15 @@ def parse_days(value: Duration, name: str = "horizon") -> float:
 def parse_years(value: Duration, name: str = "horizon") -> float:
     """Convert a positive duration to years of 365 days; see :func:`parse_days`."""
     return parse_days(value, name) / DAYS_PER_YEAR
+
+
+def duration_text(value: Duration) -> str:
+    """A duration as text that :func:`parse_days` reads back as exactly the same, for provenance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> duration_text("8h"), duration_text(np.timedelta64(36, "h"))
+    ('8h', '1.5D')
+    """
+    return value if isinstance(value, str) else f"{parse_days(value)!r}D"

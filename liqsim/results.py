@@ -27,6 +27,7 @@ __all__ = [
     "SWEEP_AXES",
     "Output",
     "comparison_dataset",
+    "described",
     "digests",
     "fingerprint",
     "group_name",
@@ -200,6 +201,11 @@ def _covered(sums: CellSums, fund: float) -> Moments:
     shortfall, uncovered = sums.shortfall, sums.uncovered
     beyond = 0.0 if np.isinf(fund) else 2.0 * fund * uncovered.total
     return Moments(shortfall.total - uncovered.total, shortfall.squares - uncovered.squares - beyond)
+
+
+def described(name: str) -> tuple[str, str]:
+    """Units and long name of a coordinate or an estimate of a sweep; empty for any other."""
+    return _COORDS.get(name) or ESTIMATES.get(name, ("", ""))
 
 
 def label(ds: xr.Dataset, n_paths: int) -> xr.Dataset:
@@ -453,7 +459,11 @@ def provenance(
     if isinstance(seed, np.random.SeedSequence):
         entropy = seed.entropy
         words = entropy if entropy is None or isinstance(entropy, int) else [int(word) for word in entropy]
-        seed = {"entropy": words, "spawn_key": [int(word) for word in seed.spawn_key]}
+        seed = {
+            "entropy": words,
+            "spawn_key": [int(word) for word in seed.spawn_key],
+            "pool_size": int(seed.pool_size),
+        }
     else:
         seed = int(seed)
     level = selected_level()

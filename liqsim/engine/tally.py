@@ -16,7 +16,7 @@ import numpy as np
 
 from liqsim.engine.plan import Pass
 
-__all__ = ["OUTCOMES", "CellSums", "Moments", "OutcomeSums", "Sums", "Tallies", "Totals", "cell_sums"]
+__all__ = ["OUTCOMES", "CellSums", "Moments", "OutcomeSums", "Sums", "Tallies", "Totals", "cell_sums", "pnl_terms"]
 
 OUTCOMES = ("liquidation", "stop", "survival")
 
@@ -272,6 +272,32 @@ class _Ends:
         return Moments(self.time, self.time2)
 
 
+Terms = tuple[np.ndarray | float, float, np.ndarray | float]
+
+
+def pnl_terms(task: Pass) -> tuple[Terms, ...]:
+    """P&L after fees of whole positions by the end they come to, in the kernel's order.
+
+    Parameters
+    ----------
+    task : Pass
+
+    Returns
+    -------
+    tuple of (constant, paid, gain)
+        P&L is ``constant + paid * (what was paid) + gain * (price gain)``; each broadcasts to (side, row, column).
+    """
+    closing = task.exit_fee + task.exit_money
+    worth = task.directions[:, np.newaxis, np.newaxis]
+    net: Terms = (-task.entry_fee - closing, -1.0, 1.0 - task.exit_fee * worth)
+    lost: Terms = (-(task.margin[:, np.newaxis] + task.entry_fee), 0.0, 0.0)
+    beyond = net if task.client_pays else lost  # where a loss is more than the margin
+    if task.returns_rest:
+        return net, beyond, lost, net, beyond, net
+    taken_over: Terms = (-task.entry_fee, -1.0, 1.0) if task.client_pays else lost
+    return lost, lost, taken_over, net, beyond, net
+
+
 def cell_sums(task: Pass, sums: Sums) -> CellSums:
     """Turn booked corners into sums per cell.
 
@@ -299,7 +325,7 @@ def cell_sums(task: Pass, sums: Sums) -> CellSums:
     def fees(ends: _Ends) -> Moments:
         return ends.amount(entry_fee + closing, gain=task.exit_fee * worth)
 
-    def net(ends: _Ends, more: np.ndarray | float = 0.0, sign: float = 1.0) -> Moments:
+    def net(ends: _Ends, more: np.ndarray, sign: float = 1.0) -> Moments:
         """P&L after fees plus ``more``, times ``sign``."""
         return ends.amount(sign * (more - entry_fee - closing), -sign, sign * (1.0 - task.exit_fee * worth))
 
@@ -317,20 +343,23 @@ def cell_sums(task: Pass, sums: Sums) -> CellSums:
         liquidation_fees = fees(liquidated) + fees(drained) + bankrupt.amount(entry_fee)
         kept, returned = nothing, net(liquidated, lost)
         shortfall = net(drained, lost, -1.0) + bankrupt.amount(-margin, 1.0, -1.0)
-        pnl = net(liquidated) + (net(drained) if task.client_pays else drained.amount(-lost)) + bankrupt.amount(-lost)
         n_ruined = n_short = drained.count + bankrupt.count
     else:
         liquidation_fees = liquidated.amount(entry_fee) + bankrupt.amount(entry_fee)
         kept, returned = liquidated.amount(margin, -1.0, 1.0), nothing
         shortfall = bankrupt.amount(-margin, 1.0, -1.0)
-        owed = bankrupt.amount(-entry_fee, -1.0, 1.0) if task.client_pays else bankrupt.amount(-lost)
-        pnl = liquidated.amount(-lost) + owed
         n_ruined, n_short = n_liquidated, bankrupt.count
-    stopped_pnl = net(stopped) + (net(overdrawn) if task.client_pays else overdrawn.amount(-lost))
+    every = (liquidated, drained, bankrupt, stopped, overdrawn, survived)
+    pnl = [ends.amount(*terms) for ends, terms in zip(every, pnl_terms(task), strict=True)]
     by_outcome = {
-        "liquidation": outcome((liquidated, drained, bankrupt), liquidation_fees, pnl, shortfall),
-        "stop": outcome((stopped, overdrawn), fees(stopped) + fees(overdrawn), stopped_pnl, net(overdrawn, lost, -1.0)),
-        "survival": outcome((survived,), fees(survived), net(survived), nothing),
+        "liquidation": outcome(every[:_STOPPED], liquidation_fees, sum(pnl[:_STOPPED], nothing), shortfall),
+        "stop": outcome(
+            (stopped, overdrawn),
+            fees(stopped) + fees(overdrawn),
+            pnl[_STOPPED] + pnl[_OVERDRAWN],
+            net(overdrawn, lost, -1.0),
+        ),
+        "survival": outcome((survived,), fees(survived), pnl[_SURVIVED], nothing),
     }
     whole = _cells(
         by_outcome,

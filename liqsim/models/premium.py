@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from liqsim.durations import Duration, parse_years
+from liqsim.durations import Duration, duration_text, parse_years
 from liqsim.models._checks import number
 
 __all__ = ["OUPremium"]
@@ -71,4 +71,4 @@ class OUPremium:
 
     def to_dict(self) -> dict[str, Any]:
         """Parameters as plain values, for provenance."""
-        return {**asdict(self), "half_life": str(self.half_life)}
+        return {**asdict(self), "half_life": duration_text(self.half_life)}

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from liqsim.durations import DAYS_PER_YEAR, Duration, parse_days
+from liqsim.durations import DAYS_PER_YEAR, Duration, duration_text, parse_days
 from liqsim.errors import ParameterError
 from liqsim.models._checks import number
 from liqsim.venues.clock import DailyTimes, parse_start
@@ -138,12 +138,12 @@ class _Clock:
 
     def _clock_dict(self) -> dict[str, Any]:
         return {
-            "interval": str(self.interval),
+            "interval": duration_text(self.interval),
             "notional": self.notional,
-            "first": None if self.first is None else str(self.first),
+            "first": None if self.first is None else duration_text(self.first),
             "anchor": self.anchor,
             "settlement": None if self.settlement is None else self.settlement.to_dict(),
-            "changes": [[str(after), str(interval)] for after, interval in self.changes],
+            "changes": [[duration_text(after), duration_text(interval)] for after, interval in self.changes],
         }
 
 
@@ -383,7 +383,7 @@ class BasisCarry(_Clock):
         return {
             "kind": "BasisCarry",
             "basis": self.basis,
-            "roll_interval": None if self.roll_interval is None else str(self.roll_interval),
+            "roll_interval": None if self.roll_interval is None else duration_text(self.roll_interval),
             "roll_cost": self.roll_cost,
             **self._clock_dict(),
         }

@@ -175,7 +175,7 @@ class Liquidation:
         """Fields as plain values, for provenance."""
         return {
             **asdict(self),
-            "deadline": self.deadline if isinstance(self.deadline, str | None) else f"{self.deadline_days:g}D",
+            "deadline": self.deadline if isinstance(self.deadline, str | None) else f"{self.deadline_days!r}D",
             "bearers": list(self.bearers),
         }
 

@@ -125,10 +125,28 @@ cdef struct Lanes:
     double hit_y[LANES]
     double hit_ratio[LANES]          # value ratio that they have reached
 
+cdef struct Block
+
+cdef struct Trace:
+    # What paths are followed with: see trace.pxd. An ordinary run has none.
+    const Law *law
+    const Rules *rules
+    void *carried
+    uint64_t first               # path number that rows count from
+    int follows                  # one path, event by event, up to the last horizon; otherwise only how each one ends
+    int width, lacks_memory
+    int64_t n, room
+    double *rows
+    void (*event)(Block *, const Lanes *, int, int) noexcept nogil
+    void (*record)(Block *, int64_t *, int) noexcept nogil
+    void (*act)(Block *, int, double, double) noexcept nogil
+    void (*end)(Block *, int, int, int, int, double, double, const double *) noexcept nogil
+
 cdef struct Block:
     int n, n_closed, n_jumping, n_records, bad, set_in_force, time_bin
     int64_t *passages                # tallies of what is booked besides, or NULL; see binned.pxd
     int64_t *pnl
+    Trace *trace                     # NULL in an ordinary run
     int32_t jumping[LANES]           # lanes that jump before the coming interval's end
     Lanes all
     Lanes few

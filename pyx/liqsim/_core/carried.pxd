@@ -302,6 +302,8 @@ cdef inline void book_end(Carried *c, Block *b, const Rules *rules, int n, int e
     cell[CALLED] += c.is_called[n]
     cell[SHORT] += cash < -1e-12
     cell[RUINED] += cash < 1e-12
+    if b.trace != NULL:
+        b.trace.end(b, n, end, horizon, col, w, t, v)
 
 
 cdef inline int nearest_carried(const Carried *c, int side, int lane) noexcept nogil:

@@ -21,6 +21,8 @@
 # its own from then on; carried.pxd takes it from there. Its level counts among the lane's nearest, so that segments and
 # jumps cost the same; it is looked at only when one reaches a level.
 #
+# Single paths can be followed, event by event: where a block has a trace, it is told of every stage (trace.pxd).
+#
 # Sums are integers: a quantity v is booked as rint(v 2**32), a product as the multiple of 4 in it and rint(rest 2**44), so
 # the tally is exact and does not depend on the order of paths, batches or threads.
 #
@@ -32,9 +34,11 @@
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 
 from liqsim._core.binned cimport PASSAGES, PNL_BINS, PNL_FIELDS, WAYS, pnl_edge
-from liqsim._core.block cimport FIELDS, KINDS, LANES, NO_JUMPS, SURVIVED, Block, Lanes, Law, Procedure, Rules, Tiers
+from liqsim._core.block cimport (
+    FIELDS, KINDS, LANES, NO_JUMPS, SURVIVED, Block, Lanes, Law, Rules, Tiers, Trace)
 from liqsim._core.carried cimport (
     CARRIED_FIELDS, ENDS, Carried, book_open, charge_carried, free_carried, new_carried, pay_carried, refresh,
     start_carried)
@@ -43,10 +47,14 @@ from liqsim._core.dynamics cimport (
     standing, two_exponentials, variates)
 from liqsim._core.lanes cimport copy_near, keep_jumping, pack_open, take_jumping
 from liqsim._core.levels cimport anchor, direction, log_level, never, set_levels, sharpen
+from liqsim._core.numbers cimport set_law, set_procedure, set_rules, set_tiers
 from liqsim._core.philox cimport JUMP, SEGMENT, philox, uniform32
 from liqsim._core.procedures cimport call_margin, cross_carried, land_carried, visit_carried
 from liqsim._core.rules cimport cross, land, pay_charge, pay_funding, settle, settle_accrued, visit
 from liqsim._core.tally cimport book, record
+from liqsim._core.trace cimport (
+    AT_CHECK, AT_ENTRY, AT_HORIZON, AT_INSTANT, AT_JUMP, AT_LOOK, AT_SEGMENT_END, AT_TEST, END_WIDTH, HEAD, STATE,
+    start_trace)
 from liqsim._core.vmath cimport mills, octant_cos, octant_sin, vexp, vlog
 
 import numpy as np
@@ -162,10 +170,14 @@ cdef void run_jumps(Block *b, Carried *c, const Evaluator *evaluator, const Law 
         advance(g, m, law, end, end, True)
         if watches:
             cross_sides(b, c, evaluator, law, rules, tally, horizon, g, flagged(g, m, 2), k)
+        if b.trace != NULL:
+            b.trace.event(b, g, AT_SEGMENT_END, k)
         if law.correlation != 0.0:
             inform_premium(b, g, m, law, end)
         draw(g, m, rules, k, JUMP)
         n_again = jump(g, m, law, end)
+        if b.trace != NULL:
+            b.trace.event(b, g, AT_JUMP, k)
         if watches or law.visit_share > 0.0:
             n_any = flagged(g, m, 1)
             if watches:
@@ -195,8 +207,11 @@ cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const L
             set_levels(b, rules, side, moved)
     if rules.carries:
         evaluator.begin(b, c, rules)
-    if watches and rules.retests[k] and flag_standing(g, b.n):
-        land_sides(b, c, evaluator, law, rules, tally, horizon, g, flagged(g, b.n, 2))
+    if watches and rules.retests[k]:
+        if b.trace != NULL:
+            b.trace.event(b, g, AT_LOOK, k)
+        if flag_standing(g, b.n):
+            land_sides(b, c, evaluator, law, rules, tally, horizon, g, flagged(g, b.n, 2))
     if law.correlation != 0.0:
         for i in range(b.n):
             b.premium_shift[i] = 0.0
@@ -209,6 +224,8 @@ cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const L
     n_any = flagged(g, b.n, 1)
     if watches:
         cross_sides(b, c, evaluator, law, rules, tally, horizon, g, n_any, k)
+    if b.trace != NULL:
+        b.trace.event(b, g, AT_SEGMENT_END, k)
     jumping(b, n_any)
     if law.correlation != 0.0:
         inform_premium(b, g, b.n, law, end)
@@ -216,9 +233,14 @@ cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const L
         g.x[i] = g.y[i]
         g.t[i] = end
         g.index[i] = 0
-    if rules.checks[k] and flag_standing(g, b.n):
-        land_sides(b, c, evaluator, law, rules, tally, horizon, g, flagged(g, b.n, 2))
+    if rules.checks[k]:
+        if b.trace != NULL:
+            b.trace.event(b, g, AT_CHECK, k)
+        if flag_standing(g, b.n):
+            land_sides(b, c, evaluator, law, rules, tally, horizon, g, flagged(g, b.n, 2))
     if rules.calls[k]:
+        if b.trace != NULL:
+            b.trace.event(b, g, AT_TEST, k)
         evaluator.test(b, c, rules, horizon, k)
     if law.premium_vol > 0.0 or law.premium_start != law.premium_mean:
         move_premium(b, law, end - rules.instant[k])
@@ -235,6 +257,8 @@ cdef void run_interval(Block *b, Carried *c, const Evaluator *evaluator, const L
             pay_charge(b, side, rules.charge[side][k + 1])
             if rules.carries:
                 evaluator.charge(b, c, side, rules.charge[side][k + 1])
+    if b.trace != NULL:
+        b.trace.event(b, g, AT_INSTANT, k)
 
 
 cdef void start_block(Block *b, Carried *c, const Law *law, const Rules *rules, uint64_t first, int n) noexcept nogil:
@@ -277,16 +301,20 @@ cdef void run_block(Block *b, Carried *c, const Evaluator *evaluator, const Law 
     cdef int i, k, side, horizon = 0
     cdef double turn = -1.0 if rules.inverse else 1.0
     start_block(b, c, law, rules, first, n)
+    if b.trace != NULL:
+        b.trace.event(b, &b.all, AT_ENTRY, 0)
     for k in range(rules.n_intervals):
         if stop[0]:
             return
-        if 8 * b.n_closed > b.n:
+        if 8 * b.n_closed > b.n and not (b.trace != NULL and b.trace.follows):
             b.n = pack_open(b, c, rules)
             if b.n == 0:
                 break
             list_jumping(b, rules.instant[k + 1])
         run_interval(b, c, evaluator, law, rules, tally, k, horizon)
         if rules.horizon[k] >= 0:
+            if b.trace != NULL:
+                b.trace.event(b, &b.all, AT_HORIZON, k)
             for i in range(b.n):
                 b.all.hit_ratio[i] = vexp(turn * b.all.x[i])
             for side in range(2):
@@ -332,41 +360,8 @@ cdef class Kernel:
         cdef int side, k
         self.arrays = arrays
         self.kept = []
-        self.law.log_drift = law["log_drift"]
-        self.law.sigma = law["sigma"]
-        self.law.mean_gap = law["mean_gap"]
-        self.law.jump_law = law["jump_law"]
-        self.law.jump_mean = law["jump_mean"]
-        self.law.jump_std = law["jump_std"]
-        self.law.p_up = law["p_up"]
-        self.law.mean_up = law["mean_up"]
-        self.law.mean_down = law["mean_down"]
-        self.law.visit_share = law["visit_share"]
-        self.law.premium_start = law["premium_start"]
-        self.law.premium_mean = law["premium_mean"]
-        self.law.reversion = law["reversion"]
-        self.law.premium_vol = law["premium_vol"]
-        self.law.correlation = law["correlation"]
-        self.rules.inverse = rules["inverse"]
-        self.rules.liquidation_first = rules["liquidation_first"]
-        self.rules.paid_on = rules["paid_on"]
-        self.rules.returns_rest = rules["returns_rest"]
-        self.rules.client_pays = rules["client_pays"]
-        self.rules.defers = rules["defers"]
-        self.rules.carries = rules["carries"]
-        self.rules.occasion = rules["occasion"]
-        self.rules.entry_fee = rules["entry_fee"]
-        self.rules.exit_fee = rules["exit_fee"]
-        self.rules.exit_money = rules["exit_money"]
-        self.rules.scale = rules["scale"]
-        self.rules.interest = rules["interest"]
-        self.rules.clamp = rules["clamp"]
-        self.rules.cap = rules["cap"]
-        self.rules.smoothing = rules["smoothing"]
-        self.rules.change_cap = rules["change_cap"]
-        self.rules.first_rate = rules["first_rate"]
-        self.rules.key[0] = rules["key"][0]
-        self.rules.key[1] = rules["key"][1]
+        set_law(&self.law, law)
+        set_rules(&self.rules, rules)
         set_procedure(&self.rules.procedure, rules["procedure"])
         self.rules.procedure.due = &due[0]
         for k, pair in enumerate(rules["tiers"]):
@@ -455,6 +450,41 @@ cdef class Kernel:
         The GIL is released. At most 2**16 paths may be added to one tally, 2**32 to the last two. Once another thread has set ``stop[0]``
         the call returns within one interval, and the tallies are not to be used.
         """
+        return self.simulate(NULL, first, count, tally, carried, stop, passages, pnl)
+
+    def trace(self, uint64_t path, int64_t[:, :, :, :, :, ::1] tally, int64_t[:, :, :, :, :, ::1] carried):
+        """Add one path to the two tallies and return what happened on it, in order.
+
+        Returns an array of shape (event, HEAD + 2 * rows * STATE), described in trace.pxd, or None if a value left the
+        range of the sums.
+        """
+        cdef Trace trace
+        cdef int32_t stop = 0
+        trace.follows = 1
+        trace.width = HEAD + 2 * self.rules.n_rows * STATE
+        fits = self.simulate(&trace, path, 1, tally, carried, <int32_t[:1]> &stop, None, None)
+        rows = rows_of(&trace)
+        return rows if fits else None
+
+    def ends(self, uint64_t first, int64_t count, const int32_t[::1] stop):
+        """How each of paths ``first .. first + count - 1`` ends, on a grid of one cell at one horizon.
+
+        Returns an array of shape (path, END_WIDTH), described in trace.pxd, or None if a value left the range of the
+        sums. Once another thread has set ``stop[0]`` the array is not to be used.
+        """
+        cdef Trace trace
+        tally = np.zeros(self.tally_shape(), dtype=np.int64)
+        carried = np.zeros(self.carried_shape(), dtype=np.int64)
+        trace.follows = 0
+        trace.width = END_WIDTH
+        fits = self.simulate(&trace, first, count, tally, carried, stop, None, None)
+        rows = rows_of(&trace)
+        return rows if fits else None
+
+    cdef bint simulate(self, Trace *trace, uint64_t first, int64_t count, int64_t[:, :, :, :, :, ::1] tally,
+                       int64_t[:, :, :, :, :, ::1] carried, const int32_t[::1] stop,
+                       int64_t[:, :, :, :, ::1] passages, int64_t[:, :, :, :, :, :, ::1] pnl) except? -1:
+        """Run paths and say whether every value fitted into the sums."""
         cdef Block *b = <Block *> calloc(1, sizeof(Block))
         cdef Carried *c = new_carried(&self.rules, self.rules.n_rows if self.rules.carries else 0)
         cdef int64_t done = 0
@@ -469,6 +499,9 @@ cdef class Kernel:
             b.passages = &passages[0, 0, 0, 0, 0]
         if pnl is not None and self.rules.books_pnl:
             b.pnl = &pnl[0, 0, 0, 0, 0, 0, 0]
+        if trace != NULL:
+            start_trace(trace, &self.law, &self.rules, c, first)
+            b.trace = trace
         with nogil:
             while done < count and not stop[0]:
                 n = <int> (count - done if count - done < LANES else LANES)
@@ -481,33 +514,17 @@ cdef class Kernel:
         return not bad
 
 
-cdef void set_procedure(Procedure *p, object numbers):
-    p.kind = numbers["kind"]
-    p.tiers_per_step = numbers["tiers_per_step"]
-    p.steps_from_tier = numbers["steps_from_tier"]
-    p.step = numbers["step"]
-    p.threshold = numbers["threshold"]
-    p.cooldown = numbers["cooldown"]
-    p.backstop = numbers["backstop"]
-    p.fee = numbers["fee"]
-    p.initial_ratio = numbers["initial_ratio"]
-    p.top_up = numbers["top_up"]
-    p.fund = numbers["fund"]
-
-
-cdef void set_tiers(Tiers *t, object numbers):
-    cdef int k
-    t.form = numbers["form"]
-    t.on_mark = numbers["on_mark"]
-    t.size_moves = numbers["size_moves"]
-    t.per_margin = numbers["per_margin"]
-    t.slope = numbers["slope"]
-    t.fee = numbers["fee"]
-    t.n = len(numbers["caps"])
-    for k in range(t.n):
-        t.cap[k] = numbers["caps"][k]
-        t.rate[k] = numbers["rates"][k]
-        t.deduction[k] = numbers["deductions"][k]
+cdef object rows_of(Trace *trace):
+    """The rows written, as an array; their memory is given back."""
+    if trace.lacks_memory:
+        free(trace.rows)
+        raise MemoryError
+    rows = np.empty((trace.n, trace.width))
+    cdef double[:, ::1] view = rows
+    if trace.n > 0:
+        memcpy(&view[0, 0], trace.rows, <size_t> trace.n * <size_t> trace.width * sizeof(double))
+    free(trace.rows)
+    return rows
 
 
 def pnl_edges():

@@ -106,6 +106,8 @@ cdef inline void after(Carried *c, Block *b, const Rules *rules, int n, int hori
     # The venue has acted on position n: book it if nothing is left, otherwise see where it would act again.
     if c.q[n] > 0.0:
         fit(c, rules, b.set_in_force, n, w)
+        if b.trace != NULL:
+            b.trace.act(b, n, w, t)
     else:
         book_end(c, b, rules, n, END_CLOSED, horizon, b.col[c.side[n]][c.lane[n]], w, t)
         drop(c, n)
@@ -209,7 +211,8 @@ cdef inline void cross_carried(Carried *c, Block *b, const Law *law, const Rules
             act(c, b, rules, n, b.set_in_force, w, when)
             c.acts[n] += 1
             c.at[n] = level
-            after(c, b, rules, n, horizon, w, t if c.q[n] > 0.0 else mean_passage(law, level, x, y, t, dt, e))
+            after(c, b, rules, n, horizon, w,
+                  mean_passage(law, level, x, y, t, dt, e) if c.q[n] == 0.0 or b.trace != NULL else t)
         else:
             when = mean_passage(law, level, x, y, t, dt, e)
             if b.row[side][lane] < rules.n_rows:

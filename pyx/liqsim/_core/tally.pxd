@@ -121,7 +121,9 @@ cdef inline void write_record(Block *b, const Law *law, const Rules *rules, int6
     b.n_records = n + 1
     if b.passages != NULL and kind != SURVIVED:
         book_passage(b, rules, side, kind == STOPPED, row, col, sign)
-    if b.n_records == BUFFER:
+    if b.trace != NULL:
+        b.trace.record(b, tally, lane)
+    elif b.n_records == BUFFER:
         book(b, law, rules, tally)
 
 
