@@ -6,6 +6,7 @@ from typing import Any
 from liqsim import analytic, calibrate, presets
 from liqsim._version import __version__
 from liqsim.compare import compare_venues
+from liqsim.environment import show_config
 from liqsim.errors import (
     CalibrationError,
     KernelUnavailable,
@@ -14,6 +15,7 @@ from liqsim.errors import (
     ParameterError,
     VenueDataError,
 )
+from liqsim.explain import Explanation, explain
 from liqsim.models import GBM, Kou, Merton, OUPremium
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.replay import replay
@@ -39,6 +41,7 @@ __all__ = [
     "BasisCarry",
     "CalibrationError",
     "DailyTimes",
+    "Explanation",
     "FixedFunding",
     "KernelUnavailable",
     "Kou",
@@ -57,6 +60,7 @@ __all__ = [
     "bankruptcy_price",
     "calibrate",
     "compare_venues",
+    "explain",
     "fetch_tiers",
     "first_passage",
     "initial_margin",
@@ -68,6 +72,7 @@ __all__ = [
     "read_tiers",
     "replay",
     "report",
+    "show_config",
     "sweep",
     "venue_from_ccxt",
     "write_venue",

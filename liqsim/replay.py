@@ -118,7 +118,7 @@ def replay(
 
     A search runs the sweep's paths again on a grid of one cell, in memory that does not depend on their number: up to
     the path found for ``first_liquidated``, all of them once for ``worst``, and, as a rule, twice for ``median``. A
-    path costs up to twice what it costs in a sweep of one cell.
+    path costs two to four times what it costs in a sweep of one cell.
 
     Examples
     --------

@@ -19,7 +19,7 @@ from liqsim.engine.plan import Pass
 from liqsim.engine.tally import Sums, Totals
 from liqsim.errors import ParameterError
 
-__all__ = ["available_threads", "check_threads", "run_passes"]
+__all__ = ["available_threads", "batch_paths", "check_threads", "pass_threads", "run_passes"]
 
 _SMALLEST_BATCH = 1024
 _LARGEST_BATCH = 65536  # what one int64 tally can hold
@@ -44,6 +44,16 @@ def check_threads(threads: int | None) -> int:
     return int(threads)
 
 
+def batch_paths(seconds_per_path: float) -> int:
+    """Paths of a batch on one thread: some 50 ms of work, within what one tally can hold."""
+    return int(min(max(_BATCH_SECONDS / seconds_per_path, _SMALLEST_BATCH), _LARGEST_BATCH))
+
+
+def pass_threads(threads: int, n_paths: int) -> int:
+    """Threads that one pass can use: each has a batch at least."""
+    return max(1, min(threads, n_paths // _SMALLEST_BATCH))
+
+
 class _Work:
     """Ranges of paths of one pass, handed out in sizes that take about the same time."""
 
@@ -64,8 +74,7 @@ class _Work:
 
     def timed(self, count: int, seconds: float) -> None:
         with self.lock:
-            ideal = count * _BATCH_SECONDS / max(seconds, 1e-6)
-            self.batch = int(min(max(ideal, _SMALLEST_BATCH), _LARGEST_BATCH))
+            self.batch = batch_paths(max(seconds, 1e-6) / count)
 
 
 def _worker(task: Pass, work: _Work, stop: np.ndarray, report: Callable[[int], Any]) -> Sums:
@@ -119,7 +128,7 @@ def run_passes(
     with ThreadPoolExecutor(threads, thread_name_prefix="liqsim") as pool:
         try:
             for task in passes:
-                n_threads = max(1, min(threads, n_paths // _SMALLEST_BATCH))
+                n_threads = pass_threads(threads, n_paths)
                 work = _Work(n_paths, n_threads)
                 waiting = {pool.submit(_worker, task, work, stop, report) for _ in range(n_threads)}
                 parts = []

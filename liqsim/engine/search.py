@@ -18,7 +18,7 @@ from liqsim.engine.trace import Ends, end_paths
 
 __all__ = ["first_liquidated_path", "median_path", "worst_path"]
 
-_BATCH = 16384
+_BATCH = 4096
 _BITS = 16  # of a number that one pass over the paths finds out
 _MOST_KEPT = 2**21  # numbers that are kept to be sorted
 

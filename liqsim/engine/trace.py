@@ -35,8 +35,6 @@ _HEAD = (
     "high_ratio",
 )  # fmt: skip
 _N_STATE = 4
-_LIQUIDATED = 0  # of an end; 1 stopped, 2 open, and of carried positions:
-_CLOSED, _CUT_STOPPED, _CUT_OPEN = 3, 6, 7
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ class Ends:
     is_liquidated : ndarray of bool, shape (path,)
         Whether the venue has closed any part of the position.
     pnl : ndarray, shape (path,)
-        Trader's profit and loss, per entry notional.
+        Trader's profit and loss, per entry notional, as booked: to 2**-32.
     """
 
     is_liquidated: np.ndarray
@@ -169,7 +167,7 @@ class Ends:
 
 
 def end_paths(task: Pass, kernel: Any, first: int, count: int, stop: np.ndarray) -> Ends:
-    """Run paths ``first .. first + count - 1``.
+    """Run paths ``first .. first + count - 1``, each with a tally of its own.
 
     Parameters
     ----------
@@ -181,15 +179,20 @@ def end_paths(task: Pass, kernel: Any, first: int, count: int, stop: np.ndarray)
     stop : ndarray of int32, shape (1,)
         Once another thread has set it, the result is not to be used.
     """
-    rows = kernel.ends(first, count, stop)
-    if rows is None:
+    tallies = [np.zeros((count, *shape), dtype=np.int64) for shape in (kernel.tally_shape(), kernel.carried_shape())]
+    if not kernel.run_apart(first, count, *tallies, stop):
         raise ParameterError(OUT_OF_RANGE.format(f"among {first}..{first + count - 1}"))
-    if stop[0]:
-        return Ends(np.empty(0, dtype=bool), np.empty(0))
-    rows = rows[np.argsort(rows[:, 0])]
-    kind, pnl = rows[:, 1].astype(int), rows[:, 7].copy()
-    if not task.returns_rest:
-        whole = kind == _LIQUIDATED
-        lost = task.margin[0] + task.entry_fee + (rows[whole, 8] if task.client_pays else 0.0)
-        pnl[whole] = -lost
-    return Ends(np.isin(kind, (_LIQUIDATED, _CLOSED, _CUT_STOPPED, _CUT_OPEN)), pnl)
+    side = task.rules["sides"].index(True)
+    sums = cell_sums(task, Sums(*(_Apart(tally[:, :, side]) for tally in tallies)))
+    return Ends(sums.liquidated[0, :, 0, 0] == 1, sums.pnl.total[0, :, 0, 0])
+
+
+class _Apart(Totals):
+    """Tallies of single paths, (path, horizon, outcome, 1, 1, field): paths stand for sides, nothing is summed."""
+
+    def __init__(self, tally: np.ndarray) -> None:
+        self.by_field = np.moveaxis(tally, -1, 0)
+
+    def prefix(self, outcome: int, axes: tuple[int, ...]) -> np.ndarray:
+        values = self.by_field[:, :, :, outcome].swapaxes(1, 2).astype(np.float64, order="C")
+        return np.moveaxis(values, 0, -1)

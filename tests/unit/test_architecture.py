@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[2]
 FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
 SIMULATION = RULES | {"_core", "stats", "engine", "results", "arguments", "cells", "sweep", "compare"} | {
-    "rebuild", "path_results", "replay",
+    "rebuild", "path_results", "replay", "explain", "environment",
 }  # fmt: skip
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
 PARTS = {  # part of the package: the other parts that it may import
@@ -42,6 +42,8 @@ PARTS = {  # part of the package: the other parts that it may import
     "rebuild": FOUNDATION | {"models", "venues"},
     "path_results": RULES | {"engine", "results", "arguments", "cells"},
     "replay": RULES | {"engine", "results", "arguments", "cells", "sweep", "rebuild", "path_results"},
+    "environment": {"errors", "_version", "_core", "engine"},
+    "explain": RULES | {"_core", "engine", "results", "arguments", "cells", "sweep"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},

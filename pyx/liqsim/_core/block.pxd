@@ -95,23 +95,22 @@ cdef struct Trace:
     const Law *law
     const Rules *rules
     void *carried
-    uint64_t path                # whose record is booked now
-    uint64_t first               # path number that rows count from
-    int follows                  # one path, event by event, up to the last horizon; otherwise only how each one ends
     int width, lacks_memory
     int acting                   # carried position that the venue is acting on, or -1; what it was before
     double q_before, cash_before
     int64_t n, room
     double *rows
     void (*event)(Block *, int, int, uint64_t) noexcept nogil
-    void (*record)(Block *) noexcept nogil
+    void (*record)(Block *, int, int, int, int, int, double, double, double, double, double) noexcept nogil
     void (*before)(Block *, int) noexcept nogil
     void (*act)(Block *, int, double, double) noexcept nogil
-    void (*end)(Block *, int, int, int, int, double, double, const double *) noexcept nogil
+    void (*end)(Block *, int, int, int, int, double, double) noexcept nogil
 
 cdef struct Block:
     int n, n_closed, n_records, bad, set_in_force
     Trace *trace                     # NULL in an ordinary run
+    uint64_t first                   # where every path has a tally of its own: the first of them, and the numbers
+    int64_t stride, carried_stride   # from one tally to the next, of whole positions (cells) and of carried ones
     # lanes
     uint64_t path[LANES]
     double x[LANES]

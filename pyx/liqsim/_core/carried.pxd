@@ -276,6 +276,7 @@ cdef inline void book_end(Carried *c, Block *b, const Rules *rules, int n, int e
     cdef double v[VALUES]
     cdef int64_t *cell = c.tally + (
         (<int64_t> ((horizon * 2 + c.side[n]) * ENDS + end) * rules.n_rows + c.row[n]) * rules.n_cols + col) * CARRIED_FIELDS
+    cell += b.carried_stride * <int64_t> (b.path[c.lane[n]] - b.first)
     cdef double q = c.q[n], cash = c.cash[n], margin = rules.margin[c.row[n]]
     cdef double gain = direction(rules, c.side[n]) * q * (w - 1.0)
     cdef double fee = q * (rules.exit_fee * w + rules.exit_money)
@@ -294,7 +295,7 @@ cdef inline void book_end(Carried *c, Block *b, const Rules *rules, int n, int e
     post(cell, v, b)
     cell[CARRIED_FIELDS - 1] += c.is_called[n]
     if b.trace != NULL:
-        b.trace.end(b, n, end, horizon, col, w, t, v)
+        b.trace.end(b, n, end, horizon, col, w, t)
 
 
 cdef inline int nearest_carried(const Carried *c, int side, int lane) noexcept nogil:

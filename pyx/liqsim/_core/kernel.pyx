@@ -34,6 +34,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from liqsim._core.block cimport FIELDS, LANES, NO_JUMPS, SURVIVED, Block, Law, Procedure, Rules, Tiers, Trace
+from liqsim._core.build cimport LIQSIM_COMPILER
 from liqsim._core.carried cimport (
     CARRIED_FIELDS, ENDS, Carried, book_open, charge_carried, free_carried, new_carried, pay_carried, refresh,
     start_carried)
@@ -45,12 +46,12 @@ from liqsim._core.procedures cimport call_margin, cross_carried, land_carried, v
 from liqsim._core.rules cimport cross, land, pay_charge, pay_funding, settle_accrued, visit
 from liqsim._core.tally cimport book, record
 from liqsim._core.trace cimport (
-    AT_CHECK, AT_ENTRY, AT_HORIZON, AT_INSTANT, AT_JUMP, AT_LOOK, AT_SEGMENT_END, AT_TEST, END_WIDTH, HEAD, STATE,
-    start_trace)
+    AT_CHECK, AT_ENTRY, AT_HORIZON, AT_INSTANT, AT_JUMP, AT_LOOK, AT_SEGMENT_END, AT_TEST, start_trace, taken_rows)
 from liqsim._core.vmath cimport mills, octant_cos, octant_sin, vexp, vlog
 
 import numpy as np
 
+COMPILER = LIQSIM_COMPILER.decode()
 
 cdef void cross_whole(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
                       int n, int k, uint64_t index, double extreme) noexcept nogil:
@@ -276,7 +277,7 @@ cdef void run_block(Block *b, Carried *c, const Evaluator *evaluator, const Law 
     for k in range(rules.n_intervals):
         if stop[0]:
             return
-        if 8 * b.n_closed > b.n and not (b.trace != NULL and b.trace.follows):
+        if 8 * b.n_closed > b.n and b.trace == NULL:
             b.n = pack_open(b, c, rules)
             if b.n == 0:
                 break
@@ -410,7 +411,14 @@ cdef class Kernel:
         The GIL is released. At most 2**16 paths may be added to one tally. Once another thread has set ``stop[0]``
         the call returns within one interval, and the tallies are not to be used.
         """
-        return self.simulate(NULL, first, count, tally, carried, stop)
+        return self.simulate(first, count, &tally[0, 0, 0, 0, 0, 0],
+                             &carried[0, 0, 0, 0, 0, 0] if self.rules.carries else NULL, &stop[0], False, NULL)
+
+    def run_apart(self, uint64_t first, int64_t count, int64_t[:, :, :, :, :, :, ::1] tally,
+                  int64_t[:, :, :, :, :, :, ::1] carried, const int32_t[::1] stop):
+        """The same with tallies of its own for each path, ``tally[k]`` and ``carried[k]`` for path ``first + k``."""
+        return self.simulate(first, count, &tally[0, 0, 0, 0, 0, 0, 0],
+                             &carried[0, 0, 0, 0, 0, 0, 0] if self.rules.carries else NULL, &stop[0], True, NULL)
 
     def trace(self, uint64_t path, int64_t[:, :, :, :, :, ::1] tally, int64_t[:, :, :, :, :, ::1] carried):
         """Add one path to the two tallies and return what happened on it, in order.
@@ -420,30 +428,15 @@ cdef class Kernel:
         """
         cdef Trace trace
         cdef int32_t stop = 0
-        trace.follows = 1
-        trace.width = HEAD + 2 * self.rules.n_rows * STATE
-        fits = self.simulate(&trace, path, 1, tally, carried, <int32_t[:1]> &stop)
-        rows = rows_of(&trace)
+        start_trace(&trace, &self.law, &self.rules)
+        fits = self.simulate(path, 1, &tally[0, 0, 0, 0, 0, 0],
+                             &carried[0, 0, 0, 0, 0, 0] if self.rules.carries else NULL, &stop, False, &trace)
+        rows = taken_rows(&trace)
         return rows if fits else None
 
-    def ends(self, uint64_t first, int64_t count, const int32_t[::1] stop):
-        """How each of paths ``first .. first + count - 1`` ends, on a grid of one cell at one horizon.
-
-        Returns an array of shape (path, END_WIDTH), described in trace.pxd, or None if a value left the range of the
-        sums. Once another thread has set ``stop[0]`` the array is not to be used.
-        """
-        cdef Trace trace
-        tally = np.zeros(self.tally_shape(), dtype=np.int64)
-        carried = np.zeros(self.carried_shape(), dtype=np.int64)
-        trace.follows = 0
-        trace.width = END_WIDTH
-        fits = self.simulate(&trace, first, count, tally, carried, stop)
-        rows = rows_of(&trace)
-        return rows if fits else None
-
-    cdef bint simulate(self, Trace *trace, uint64_t first, int64_t count, int64_t[:, :, :, :, :, ::1] tally,
-                       int64_t[:, :, :, :, :, ::1] carried, const int32_t[::1] stop) except? -1:
-        """Run paths and say whether every value fitted into the sums."""
+    cdef bint simulate(self, uint64_t first, int64_t count, int64_t *tally, int64_t *carried, const int32_t *stop,
+                       bint apart, Trace *trace) except? -1:
+        """Run paths, and say whether every value has fitted into the sums."""
         cdef Block *b = <Block *> calloc(1, sizeof(Block))
         cdef Carried *c = new_carried(&self.rules, self.rules.n_rows if self.rules.carries else 0)
         cdef int64_t done = 0
@@ -452,34 +445,23 @@ cdef class Kernel:
             free(b)
             free_carried(c)
             raise MemoryError
-        if self.rules.carries:
-            c.tally = &carried[0, 0, 0, 0, 0, 0]
+        c.tally = carried
+        b.first = first
+        if apart:
+            b.stride = self.rules.n_horizons * 2 * 3 * self.rules.n_rows * self.rules.n_cols
+            b.carried_stride = self.rules.n_horizons * 2 * ENDS * self.rules.n_rows * self.rules.n_cols * CARRIED_FIELDS
         if trace != NULL:
-            start_trace(trace, &self.law, &self.rules, c, first)
+            trace.carried = c
             b.trace = trace
         with nogil:
             while done < count and not stop[0]:
                 n = <int> (count - done if count - done < LANES else LANES)
-                run_block(b, c, &self.evaluator, &self.law, &self.rules, &tally[0, 0, 0, 0, 0, 0],
-                          first + <uint64_t> done, n, &stop[0])
+                run_block(b, c, &self.evaluator, &self.law, &self.rules, tally, first + <uint64_t> done, n, stop)
                 done += n
             bad = b.bad
             free(b)
             free_carried(c)
         return not bad
-
-
-cdef object rows_of(Trace *trace):
-    """The rows written, as an array; their memory is given back."""
-    if trace.lacks_memory:
-        free(trace.rows)
-        raise MemoryError
-    rows = np.empty((trace.n, trace.width))
-    cdef double[:, ::1] view = rows
-    if trace.n > 0:
-        memcpy(&view[0, 0], trace.rows, <size_t> trace.n * <size_t> trace.width * sizeof(double))
-    free(trace.rows)
-    return rows
 
 
 cdef void set_procedure(Procedure *p, object numbers):

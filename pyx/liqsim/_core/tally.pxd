@@ -65,8 +65,6 @@ cdef inline void book(Block *b, const Law *law, const Rules *rules, int64_t *tal
         cell[0] += b.r_sign[n]
         for f in range(1, FIELDS):
             cell[f] += b.r_sign[n] * b.q[f][n]
-    if b.trace != NULL and b.n_records > 0:
-        b.trace.record(b)
     b.n_records = 0
 
 
@@ -76,6 +74,8 @@ cdef inline void record(Block *b, const Law *law, const Rules *rules, int64_t *t
     cdef int n = b.n_records
     b.r_kind[n] = kind
     b.r_cell[n] = (<int64_t> ((horizon * 2 + side) * 3 + kind) * rules.n_rows + row) * rules.n_cols + col
+    if b.stride != 0:
+        b.r_cell[n] += b.stride * <int64_t> (b.path[lane] - b.first)
     b.r_sign[n] = sign
     b.r_side[n] = 1.0 - 2.0 * side
     b.r_margin[n] = margin
@@ -86,7 +86,7 @@ cdef inline void record(Block *b, const Law *law, const Rules *rules, int64_t *t
     b.r_x[n] = x
     b.r_paid[n] = b.paid[side][lane] + (1.0 - 2.0 * side) * b.accrued[lane]
     b.n_records = n + 1
-    if b.trace != NULL:
-        b.trace.path = b.path[lane]
-    if b.n_records == BUFFER or b.trace != NULL:
+    if b.trace != NULL and sign > 0:
+        b.trace.record(b, kind, horizon, side, row, col, before, before + after, dt, t, x)
+    if b.n_records == BUFFER:
         book(b, law, rules, tally)

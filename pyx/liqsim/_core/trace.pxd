@@ -1,23 +1,24 @@
 # What a path went through, written down while the kernel runs it: nothing is computed twice, and no bit of a run changes.
 #
 # A block with a `trace` tells it of every stage it comes to, through pointers, so that nothing of this is inlined into
-# the loops; without one, a stage costs a test of that pointer. Either one path is followed, alone in its block and to the
-# last horizon even where no position is open any more, or only the end of each of many paths is kept.
+# the loops; without one, a stage costs a test of that pointer. One path is followed, alone in its block, and to the last
+# horizon even where no position is open any more.
 #
-# A row of a followed path is HEAD numbers and, for each side and row of the grid, STATE numbers: the share that is open,
-# equity, requirement, and the log price at which the venue acts next, after the event; at its end, a position's before
-# it. A row at a crossing is a moment on one side's extreme, and holds that side's state alone.
+# A row is HEAD numbers and, for each side and row of the grid, STATE numbers: the share that is open, equity,
+# requirement, and the log price at which the venue acts next, after the event; at its end, a position's before it. A row
+# at a crossing is a moment on one side's extreme, and holds that side's state alone.
 
-from libc.math cimport NAN
+from libc.math cimport NAN, sqrt
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport realloc
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
 
 from liqsim._core.block cimport LIQUIDATED, NEVER, SURVIVED, Block, Law, Rules, Tiers, Trace
 from liqsim._core.carried cimport (
-    END_CLOSED, END_CUT_OPEN, END_OPEN, VALUES, Carried, slot)
+    END_CLOSED, END_CUT_OPEN, END_OPEN, Carried, slot)
 from liqsim._core.dynamics cimport bridge_half
 from liqsim._core.levels cimport direction, level_from, log_level, requirement, row_level
-from liqsim._core.vmath cimport vexp
+from liqsim._core.vmath cimport mills, vexp
 
 cdef enum:
     AT_ENTRY = 0
@@ -35,7 +36,6 @@ cdef enum:
     AT_ACT = 12           # the venue has cut a position or called for margin, and it lives on
     HEAD = 22
     STATE = 4
-    END_WIDTH = 13        # of a row that says how a path ended
 
 
 cdef inline double *new_row(Trace *trace) noexcept nogil:
@@ -123,8 +123,6 @@ cdef inline void trace_event(Block *b, int kind, int k, uint64_t index) noexcept
     cdef const Rules *rules = trace.rules
     cdef double *head
     cdef double half, t
-    if not trace.follows:
-        return
     if kind == AT_ENTRY:
         b.set_in_force = rules.set_of[0]
         head = write_row(b, kind, k, 0.0, rules.instant[0], b.x[0], -1)
@@ -152,20 +150,6 @@ cdef inline void trace_event(Block *b, int kind, int k, uint64_t index) noexcept
         write_row(b, kind, k, 0.0, rules.instant[k if kind == AT_LOOK else k + 1], b.x[0], -1)
 
 
-cdef inline void end_row(Block *b, int kind, double t, double x, const double *values, int n) noexcept nogil:
-    cdef Trace *trace = b.trace
-    cdef double *row = new_row(trace)
-    cdef int i
-    if row == NULL:
-        return
-    row[0] = <double> (trace.path - trace.first)
-    row[1] = kind
-    row[2] = t
-    row[3] = x
-    for i in range(VALUES):
-        row[4 + i] = values[i] if i < n else 0.0
-
-
 cdef inline void place(double *head, int side, int row, int col, int horizon) noexcept nogil:
     # Which cells a row at a crossing is about; -1: all that are still open.
     if head != NULL:
@@ -175,41 +159,24 @@ cdef inline void place(double *head, int side, int row, int col, int horizon) no
         head[19] = horizon
 
 
-cdef inline void trace_record(Block *b) noexcept nogil:
-    # A record of whole positions, which is booked by itself.
-    cdef Trace *trace = b.trace
-    cdef const Rules *rules = trace.rules
-    cdef double values[5]
-    cdef int64_t cell = b.r_cell[0]
-    cdef int kind = b.r_kind[0]
-    cdef int i, col, row, side
-    if not trace.follows:
-        for i in range(5):
-            values[i] = b.v[i][0]
-        end_row(b, kind, b.v[1][0], b.r_x[0], values, 5)
-        return
-    if kind == SURVIVED or b.r_sign[0] < 0:
-        return
-    col = <int> (cell % rules.n_cols)
-    cell = cell // rules.n_cols
-    row = <int> (cell % rules.n_rows)
-    cell = cell // rules.n_rows // 3
-    side = <int> (cell % 2)
-    place(write_row(b, AT_LIQUIDATION if kind == LIQUIDATED else AT_STOP, -1, 0.0, b.v[1][0], b.r_x[0], side), side,
-          row, col, <int> (cell // 2))
+cdef inline void trace_record(Block *b, int kind, int horizon, int side, int row, int col, double before, double zigzag,
+                              double dt, double t, double x) noexcept nogil:
+    # A record of whole positions, with the mean time of the crossing, as it is booked: see kernel.pyx.
+    cdef double sigma = b.trace.law.sigma if b.trace.law.sigma > 1e-9 else 1e-9
+    cdef double root = sqrt(dt) / sigma
+    if kind != SURVIVED:
+        place(write_row(b, AT_LIQUIDATION if kind == LIQUIDATED else AT_STOP, -1, 0.0,
+                        t + before * root * mills(zigzag / dt * root), x, side), side, row, col, horizon)
 
 
-cdef inline void trace_end(Block *b, int n, int end, int horizon, int col, double w, double t, const double *v) noexcept nogil:
+cdef inline void trace_end(Block *b, int n, int end, int horizon, int col, double w, double t) noexcept nogil:
     # Carried position n has ended at value ratio w, in its columns from `col` on, or in that one if it was stopped.
     cdef Trace *trace = b.trace
     cdef const Rules *rules = trace.rules
     cdef const Carried *c = <const Carried *> trace.carried
     cdef double x = log_level(rules, w)
     cdef double *head
-    if not trace.follows:
-        trace.path = b.path[c.lane[n]]
-        end_row(b, SURVIVED + 1 + end, t, x, v, VALUES)
-    elif end == END_CLOSED:
+    if end == END_CLOSED:
         head = write_row(b, AT_LIQUIDATION, -1, 0.0, t, x, c.side[n])
         place(head, c.side[n], c.row[n], col, horizon)
         if head != NULL:
@@ -233,23 +200,35 @@ cdef inline void trace_act(Block *b, int n, double w, double t) noexcept nogil:
     # The venue has acted on position n at value ratio w, and it lives on.
     cdef const Carried *c = <const Carried *> b.trace.carried
     b.trace.acting = -1
-    if b.trace.follows:
-        place(write_row(b, AT_ACT, -1, 0.0, t, log_level(b.trace.rules, w), c.side[n]), c.side[n], c.row[n], -1, -1)
+    place(write_row(b, AT_ACT, -1, 0.0, t, log_level(b.trace.rules, w), c.side[n]), c.side[n], c.row[n], -1, -1)
 
 
-cdef inline void start_trace(Trace *trace, const Law *law, const Rules *rules, Carried *c, uint64_t first) noexcept nogil:
+cdef inline void start_trace(Trace *trace, const Law *law, const Rules *rules) noexcept nogil:
     trace.law = law
     trace.rules = rules
-    trace.carried = c
-    trace.first = first
-    trace.path = first
+    trace.width = HEAD + 2 * rules.n_rows * STATE
+    trace.lacks_memory = 0
+    trace.acting = -1
     trace.n = 0
     trace.room = 0
     trace.rows = NULL
-    trace.lacks_memory = 0
     trace.event = trace_event
     trace.record = trace_record
-    trace.acting = -1
     trace.before = trace_before
     trace.act = trace_act
     trace.end = trace_end
+
+
+cdef inline object taken_rows(Trace *trace):
+    # The rows as an array; their memory is given back.
+    import numpy as np
+
+    rows = np.empty((trace.n if not trace.lacks_memory else 0, trace.width))
+    cdef double[:, ::1] view = rows
+    if rows.size > 0:
+        memcpy(&view[0, 0], trace.rows, <size_t> rows.nbytes)
+    free(trace.rows)
+    trace.rows = NULL
+    if trace.lacks_memory:
+        raise MemoryError
+    return rows
