@@ -1,14 +1,16 @@
-"""Command line: ``liqsim demo | calibrate | venues | price | sweep | report``."""
+"""Command line: ``liqsim demo | calibrate | venues | price | sweep | explain | replay | report | config``."""
 
 from __future__ import annotations
 
 import click
 
 from liqsim._version import __version__
+from liqsim.cli.about import config, explain
 from liqsim.cli.base import Commands
 from liqsim.cli.compare import compare
 from liqsim.cli.ingest import import_tiers
 from liqsim.cli.market import calibrate
+from liqsim.cli.paths import replay
 from liqsim.cli.rules import price, venues
 from liqsim.cli.runs import demo, report, sweep
 
@@ -31,10 +33,11 @@ def main() -> None:
       liqsim price bitmex-xbtusd --entry 60000 --leverage 10 --notional 100000
       liqsim venues compare --leverage 3 --price 77835     the same position, venue by venue
       liqsim sweep my-grid.toml       your own grid; liqsim sweep --help shows such a file
+      liqsim replay result.nc --path 0    what happened on one of its paths
     """
 
 
 venues.add_command(import_tiers)
 venues.add_command(compare)
-for _command in (demo, calibrate, venues, price, sweep, report):
+for _command in (demo, calibrate, venues, price, sweep, explain, replay, report, config):
     main.add_command(_command)

@@ -14,6 +14,7 @@ from liqsim.plot.captions import caption
 if TYPE_CHECKING:
     from liqsim.plot.curves import Cliff, CliffLine, cliff
     from liqsim.plot.grids import Heatmap, heatmap
+    from liqsim.plot.paths import Replay, replay
     from liqsim.plot.returns import ReturnFit, return_fit, widening_density
     from liqsim.plot.venues import VenueComparison, compare
 
@@ -21,12 +22,14 @@ __all__ = [
     "Cliff",
     "CliffLine",
     "Heatmap",
+    "Replay",
     "ReturnFit",
     "VenueComparison",
     "caption",
     "cliff",
     "compare",
     "heatmap",
+    "replay",
     "return_fit",
     "widening_density",
 ]
@@ -37,6 +40,8 @@ _HOME = {
     "cliff": "curves",
     "Heatmap": "grids",
     "heatmap": "grids",
+    "Replay": "paths",
+    "replay": "paths",
     "ReturnFit": "returns",
     "return_fit": "returns",
     "widening_density": "returns",
