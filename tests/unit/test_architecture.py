@@ -178,7 +178,9 @@ def test_public_functions_are_documented(name):
         assert "Returns" in found, f"{name}: what does it return?"
 
 
-@pytest.mark.parametrize("name", ["sweep", "compare_venues", "first_passage", "liquidation_price", "load_venue"])
+@pytest.mark.parametrize(
+    "name", ["sweep", "compare_venues", "replay", "explain", "first_passage", "liquidation_price", "load_venue"]
+)
 def test_the_front_door_says_what_it_raises_and_shows_how(name):
     found = sections(getattr(lq, name).__doc__)
     assert {"Parameters", "Returns", "Raises", "Examples"} <= set(found)
