@@ -65,7 +65,7 @@ def extension(level):
     if SANITIZE:
         flags = [*flags, "-g", f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"]
     source = folder / f"{module}.pyx"
-    text = f"# Built with {' '.join(flags)}\n{SOURCE.read_text()}"
+    text = f"{SOURCE.read_text()}\n\nBUILD_FLAGS = {' '.join(flags)!r}\n"
     if not source.exists() or source.read_text() != text:  # other flags are another source, and build anew
         source.write_text(text)
     return Extension(

@@ -6,6 +6,7 @@ from typing import Any
 from liqsim import analytic, calibrate, presets
 from liqsim._version import __version__
 from liqsim.compare import compare_venues
+from liqsim.environment import show_config
 from liqsim.errors import (
     CalibrationError,
     KernelUnavailable,
@@ -16,6 +17,7 @@ from liqsim.errors import (
     Unfinished,
     VenueDataError,
 )
+from liqsim.explain import Explanation, explain
 from liqsim.intervals import confidence_interval, difference, jackknife
 from liqsim.inverse import max_leverage, min_stop, position_size
 from liqsim.models import GBM, Kou, Merton, OUPremium
@@ -44,6 +46,7 @@ __all__ = [
     "BasisCarry",
     "CalibrationError",
     "DailyTimes",
+    "Explanation",
     "FixedFunding",
     "KernelUnavailable",
     "Kou",
@@ -66,6 +69,7 @@ __all__ = [
     "compare_venues",
     "confidence_interval",
     "difference",
+    "explain",
     "fetch_tiers",
     "first_passage",
     "initial_margin",
@@ -82,6 +86,7 @@ __all__ = [
     "replay",
     "report",
     "sensitivities",
+    "show_config",
     "study",
     "sweep",
     "venue_from_ccxt",

@@ -118,7 +118,7 @@ def replay(
 
     A search runs the sweep's paths again on a grid of one cell, in memory that does not depend on their number: up to
     the path found for ``first_liquidated``, all of them once for ``worst``, and, as a rule, twice for ``median``. A
-    path costs up to twice what it costs in a sweep of one cell.
+    path costs two to four times what it costs in a sweep of one cell.
 
     Examples
     --------
@@ -284,7 +284,7 @@ def _search(case: _Case, how: str, cell_name: Any, threads: int, progress: bool)
     (task,) = cell_passes(dataclasses.replace(case.cell, grid=grid), settings, case.shared)
     with progress_bar(progress, passes * settings.n_paths) as report:
         number = find(task, settings.n_paths, threads, report)
-    stop = "no stop" if np.isinf(grid.stop[0]) else f"stop {grid.stop[0]:g}"
+    stop = "no stop" if np.isinf(grid.stop[0]) else f"stop {100 * grid.stop[0]:g} %"
     cell = f"{grid.sides[0]}, {grid.leverage[0]:g}x, {stop}"
     if number is None:
         raise ParameterError(

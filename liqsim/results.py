@@ -27,6 +27,7 @@ __all__ = [
     "SWEEP_AXES",
     "Output",
     "comparison_dataset",
+    "dataset_bytes",
     "described",
     "digests",
     "fingerprint",
@@ -201,6 +202,11 @@ def _covered(sums: CellSums, fund: float) -> Moments:
     shortfall, uncovered = sums.shortfall, sums.uncovered
     beyond = 0.0 if np.isinf(fund) else 2.0 * fund * uncovered.total
     return Moments(shortfall.total - uncovered.total, shortfall.squares - uncovered.squares - beyond)
+
+
+def dataset_bytes(n_cells: int, n_prices: int) -> int:
+    """Memory of the result of a sweep: an estimate and a standard error each, and the prices at entry."""
+    return 8 * (2 * len(ESTIMATES) * n_cells + 3 * n_prices)
 
 
 def described(name: str) -> tuple[str, str]:

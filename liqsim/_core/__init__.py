@@ -16,7 +16,7 @@ from types import ModuleType
 
 from liqsim.errors import KernelUnavailable, ParameterError
 
-__all__ = ["ISA_LEVELS", "available_levels", "kernel_module", "selected_level"]
+__all__ = ["ISA_LEVELS", "available_levels", "kernel_module", "level_states", "selected_level"]
 
 ISA_LEVELS = ("base", "v3", "v4")
 
@@ -64,6 +64,15 @@ def available_levels() -> tuple[str, ...]:
     return tuple(level for level in _processor_levels() if _built(level))
 
 
+def level_states() -> dict[str, str]:
+    """Of every level, ``"available"`` or why it cannot be used here."""
+    lacks = f"not supported by this {platform.machine()} processor"
+    return {
+        level: "not built here" if not _built(level) else "available" if level in _processor_levels() else lacks
+        for level in ISA_LEVELS
+    }
+
+
 def selected_level() -> str:
     """Level that a run would use now.
 
@@ -81,10 +90,15 @@ def selected_level() -> str:
     if not asked:
         return levels[-1]
     if asked not in ISA_LEVELS:
-        raise ParameterError(f"LIQSIM_ISA={asked!r} is not a level; choose one of {', '.join(ISA_LEVELS)}")
+        raise ParameterError(
+            f"LIQSIM_ISA={asked!r} is not a level; choose one of {', '.join(ISA_LEVELS)} "
+            f"(available here: {', '.join(levels)}), or unset it for the best one"
+        )
     if asked not in levels:
-        why = "is not built here" if not _built(asked) else f"is not supported by this {platform.machine()} processor"
-        raise KernelUnavailable(f"LIQSIM_ISA={asked!r} {why}; available: {', '.join(levels)}")
+        raise KernelUnavailable(
+            f"LIQSIM_ISA={asked!r} is {level_states()[asked]}; available: {', '.join(levels)}; "
+            "or unset it for the best one"
+        )
     return asked
 
 

@@ -1,14 +1,16 @@
-"""Command line: ``liqsim demo | calibrate | venues | price | sweep | resume | rerun | inspect | export | report``."""
+"""Command line: ``liqsim demo | calibrate | venues | price | sweep | resume | explain | replay | report | ...``."""
 
 from __future__ import annotations
 
 import click
 
 from liqsim._version import __version__
+from liqsim.cli.about import config, explain
 from liqsim.cli.base import Commands
 from liqsim.cli.compare import compare
 from liqsim.cli.ingest import import_tiers
 from liqsim.cli.market import calibrate
+from liqsim.cli.paths import replay
 from liqsim.cli.results import cite, export, inspect, rerun
 from liqsim.cli.rules import price, venues
 from liqsim.cli.runs import demo, report
@@ -34,10 +36,13 @@ def main() -> None:
       liqsim venues compare --leverage 3 --price 77835     the same position, venue by venue
       liqsim sweep my-grid.toml       your own grid; liqsim sweep --help shows such a file
       liqsim resume my-grid.zarr      what was stopped goes on; liqsim rerun --check repeats it, bit for bit
+      liqsim replay result.nc --path 0    what happened on one of its paths
     """
 
 
 venues.add_command(import_tiers)
 venues.add_command(compare)
-for _command in (demo, calibrate, venues, price, sweep, resume, rerun, inspect, export, report, cite):
+for _command in (
+    demo, calibrate, venues, price, explain, sweep, resume, rerun, inspect, export, replay, report, cite, config,
+):  # fmt: skip
     main.add_command(_command)

@@ -18,7 +18,15 @@ from liqsim.engine.tally import Sums
 from liqsim.engine.tasks import SMALLEST_TASK, Bench, Job, run_jobs
 from liqsim.errors import ParameterError
 
-__all__ = ["Threads", "available_threads", "check_threads", "run_groups", "run_passes"]
+__all__ = [
+    "Threads",
+    "available_threads",
+    "batch_paths",
+    "check_threads",
+    "pass_threads",
+    "run_groups",
+    "run_passes",
+]
 
 
 def available_threads() -> int:
@@ -71,6 +79,16 @@ class Threads:
         if not hasattr(self._own, "bench"):
             self._own.bench = Bench(self._stop)
         return self._own.bench.run(number, task, first, count)
+
+
+def batch_paths(seconds_per_path: float) -> int:
+    """Paths that a thread takes at a time, about."""
+    return max(int(Threads.seconds / seconds_per_path), SMALLEST_TASK)
+
+
+def pass_threads(threads: int, n_paths: int) -> int:
+    """Threads that one pass can use: each has a smallest task at least."""
+    return max(1, min(threads, n_paths // SMALLEST_TASK))
 
 
 def run_passes(

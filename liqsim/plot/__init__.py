@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from liqsim.plot.curves import Cliff, CliffLine, cliff
     from liqsim.plot.distributions import PnlPicture, SurvivalPicture, pnl, survival
     from liqsim.plot.grids import Heatmap, heatmap
+    from liqsim.plot.paths import Replay, replay
     from liqsim.plot.returns import ReturnFit, return_fit, widening_density
     from liqsim.plot.venues import VenueComparison, compare
 
@@ -23,6 +24,7 @@ __all__ = [
     "CliffLine",
     "Heatmap",
     "PnlPicture",
+    "Replay",
     "ReturnFit",
     "SurvivalPicture",
     "VenueComparison",
@@ -31,6 +33,7 @@ __all__ = [
     "compare",
     "heatmap",
     "pnl",
+    "replay",
     "return_fit",
     "survival",
     "widening_density",
@@ -46,6 +49,8 @@ _HOME = {
     "SurvivalPicture": "distributions",
     "pnl": "distributions",
     "survival": "distributions",
+    "Replay": "paths",
+    "replay": "paths",
     "ReturnFit": "returns",
     "return_fit": "returns",
     "widening_density": "returns",

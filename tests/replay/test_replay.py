@@ -264,3 +264,15 @@ def test_many_runs_in_one_dataset_are_told_apart():
 
 def test_every_picker_says_what_it_found():
     assert set(_PICKERS) == {"worst", "median", "first_liquidated"}
+
+
+def test_the_price_goes_on_after_the_last_position_is_closed(ds):
+    """What others of the grid would see on this path is there, though nothing is open."""
+    cell = {"side": "long", "leverage": 25, "stop": 0.02}
+    alone = lq.replay(ds.sel(cell), first_liquidated=True)
+    number = int(alone.path)
+    whole = lq.replay(ds, path=number)
+    assert alone.outcome.item() == "liquidated"
+    assert alone.time[-1] == whole.time[-1] == np.timedelta64(10, "D")
+    for name in ("segment end", "jump", "funding", "horizon"):
+        np.testing.assert_array_equal(alone.x[alone.event == name], whole.x[whole.event == name])

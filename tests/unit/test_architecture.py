@@ -20,7 +20,8 @@ FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
 SIMULATION = RULES | {
     "_core", "stats", "engine", "results", "arguments", "stopping", "histograms", "outputs", "cells", "planning",
-    "sweep", "compare", "rebuild", "path_results", "replay",
+    "sweep", "compare", "rebuild", "path_results", "replay", "explain",
+    "environment",
 }  # fmt: skip
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
 PARTS = {  # part of the package: the other parts that it may import
@@ -56,6 +57,8 @@ PARTS = {  # part of the package: the other parts that it may import
     "rebuild": FOUNDATION | {"models", "venues"},
     "path_results": RULES | {"engine", "results", "arguments", "cells"},
     "replay": RULES | {"engine", "results", "arguments", "cells", "sweep", "rebuild", "path_results"},
+    "environment": {"errors", "_version", "_core", "engine"},
+    "explain": RULES | {"_core", "engine", "results", "arguments", "cells", "sweep"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},
@@ -207,7 +210,9 @@ def test_public_functions_are_documented(name):
         assert "Returns" in found, f"{name}: what does it return?"
 
 
-@pytest.mark.parametrize("name", ["sweep", "compare_venues", "first_passage", "liquidation_price", "load_venue"])
+@pytest.mark.parametrize(
+    "name", ["sweep", "compare_venues", "replay", "explain", "first_passage", "liquidation_price", "load_venue"]
+)
 def test_the_front_door_says_what_it_raises_and_shows_how(name):
     found = sections(getattr(lq, name).__doc__)
     assert {"Parameters", "Returns", "Raises", "Examples"} <= set(found)

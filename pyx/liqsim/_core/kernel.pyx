@@ -39,6 +39,7 @@ from libc.string cimport memcpy
 from liqsim._core.binned cimport PASSAGES, PNL_BINS, PNL_FIELDS, WAYS, pnl_edge
 from liqsim._core.block cimport (
     FIELDS, KINDS, LANES, NO_JUMPS, SURVIVED, Block, Lanes, Law, Rules, Tiers, Trace)
+from liqsim._core.build cimport LIQSIM_COMPILER
 from liqsim._core.carried cimport (
     CARRIED_FIELDS, ENDS, Carried, book_open, charge_carried, free_carried, new_carried, pay_carried, refresh,
     start_carried)
@@ -58,6 +59,8 @@ from liqsim._core.trace cimport (
 from liqsim._core.vmath cimport mills, octant_cos, octant_sin, vexp, vlog
 
 import numpy as np
+
+COMPILER = LIQSIM_COMPILER.decode()
 
 
 cdef void cross_whole(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
