@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 EXTRAS ?= report,test
 SOURCES := setup.py pyproject.toml $(wildcard pyx/liqsim/_core/*)
 
-.PHONY: help demo figures test check lab bench lint clean
+.PHONY: help demo figures test check sanitize lab bench lint clean
 
 help:
 	@echo "make demo   fit real BTC returns, sweep and compare venues, write out/demo/ (report.html first)"
 	@echo "make test   quick tests          make check  every test and the linters"
 	@echo "make lab    JupyterLab on the notebooks"
 	@echo "make bench  time the kernel      make lint   ruff, cython-lint, mypy"
+	@echo "make sanitize  the kernel's tests under sanitizers"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
@@ -44,6 +45,10 @@ lint: $(VENV)/.lint
 
 check: lint
 	$(BIN)/python -m pytest
+
+sanitize: $(VENV)/.built
+	$(BIN)/python tools/sanitize.py address,undefined
+	$(BIN)/python tools/sanitize.py thread
 
 lab: $(VENV)/.built
 	$(BIN)/python -m pip install --quiet --editable ".[lab]"
