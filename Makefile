@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 EXTRAS ?= report,test
 SOURCES := setup.py pyproject.toml $(wildcard pyx/liqsim/_core/*)
 
-.PHONY: help demo figures test check lab bench lint clean
+.PHONY: help demo figures test check sanitize lab bench lint clean
 
 help:
 	@echo "make demo   fit real BTC returns, sweep and compare venues, write out/demo/ (report.html first)"
 	@echo "make test   quick tests          make check  every test and the linters"
 	@echo "make lab    JupyterLab on the notebooks"
-	@echo "make bench  time the kernel      make lint   ruff, cython-lint, mypy"
+	@echo "make bench  liqsim beside its peers; ARGS=--quick takes a minute, ARGS=--help says more"
+	@echo "make lint   ruff, cython-lint, mypy    make sanitize  the kernel's tests under sanitizers"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
@@ -22,8 +23,13 @@ $(VENV)/.built: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]"
 	@touch $@
 
-$(VENV)/.lint: $(VENV)/.built
-	$(BIN)/python -m pip install --quiet --editable ".[lint]"
+$(VENV)/.check: $(VENV)/.built
+	$(BIN)/python -m pip install --quiet --editable ".[lint,bench]"
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.check
+	@for peer in jax QuantLib stochastic-rs; do \
+	  $(BIN)/python -m pip install --quiet $$peer || echo "$$peer cannot be had here; the others go on" >&2; done
 	@touch $@
 
 demo: $(VENV)/.built
@@ -36,7 +42,7 @@ figures: demo
 test: $(VENV)/.built
 	$(BIN)/python -m pytest -m "not slow"
 
-lint: $(VENV)/.lint
+lint: $(VENV)/.check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint pyx
@@ -45,15 +51,16 @@ lint: $(VENV)/.lint
 check: lint
 	$(BIN)/python -m pytest
 
+sanitize: $(VENV)/.built
+	$(BIN)/python tools/sanitize.py address,undefined
+	$(BIN)/python tools/sanitize.py thread
+
 lab: $(VENV)/.built
 	$(BIN)/python -m pip install --quiet --editable ".[lab]"
 	$(BIN)/jupyter lab notebooks
 
-bench: $(VENV)/.built
-	$(BIN)/python -m pip install --quiet --editable ".[bench]"
-	$(BIN)/python benchmarks/throughput.py
-	$(BIN)/python benchmarks/evaluators.py --out out/bench/evaluators.md
-	$(BIN)/python benchmarks/compare.py --out out/bench
+bench: $(VENV)/.peers
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 clean:
 	rm -rf build out $(VENV) *.egg-info

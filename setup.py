@@ -63,7 +63,7 @@ def extension(level):
     if sys.platform != "win32":
         flags = STRICT + (INLINE if compiler_accepts(INLINE) else []) + LEVELS[level]
     if SANITIZE:
-        flags = [*flags, "-g", f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"]
+        flags = [*flags, "-O1", "-g", f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"]
     source = folder / f"{module}.pyx"
     text = f"{SOURCE.read_text()}\n\nBUILD_FLAGS = {' '.join(flags)!r}\n"
     if not source.exists() or source.read_text() != text:  # other flags are another source, and build anew

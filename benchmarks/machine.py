@@ -17,7 +17,7 @@ from typing import Any
 import liqsim as lq
 from liqsim._core import available_levels, kernel_module
 
-LIBRARIES = ("numpy", "numba", "llvmlite", "scipy", "xarray", "jax", "QuantLib")
+LIBRARIES = ("numpy", "numba", "llvmlite", "scipy", "xarray", "jax", "QuantLib", "stochastic-rs")
 
 
 def cores() -> int:

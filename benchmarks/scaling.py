@@ -1,52 +1,41 @@
-"""How the time of a sweep grows with paths, cells, intervals and threads, and whether its memory grows with paths.
+"""How the time of a sweep grows with paths, cells, intervals and threads; what a small call costs; memory.
 
-Run with ``python benchmarks/scaling.py [--quick]``; :mod:`compare` calls it too.
+``python benchmarks/scaling.py PATHS THREADS SECONDS`` is the process whose memory is looked at.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import statistics
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-import machine
-from peers import PEERS
+from contest import instruction_set
+from peers import Peer
 from peers.problem import STOP, W1, Problem, run_liqsim
+
+from liqsim._core import available_levels
 
 GRIDS = ((1, 1), (4, 3), (12, 10), (40, 25), (100, 100))
 HOURS = (24, 8, 4, 2, 1)
-_MEMORY = """
-import sys
-sys.path.insert(0, {folder!r})
-from peers.problem import W1, run_liqsim
-run_liqsim(W1, {n_paths}, threads={threads})
-if sys.platform == "linux":  # ru_maxrss would remember the parent
-    lines = open("/proc/self/status").read().splitlines()
-    print(int([line.split()[1] for line in lines if line.startswith("VmHWM")][0]) / 2**10)
-else:
-    import resource
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
-"""
+CALL_PATHS = 20_000
 
 
-def _seconds(function: Callable[[], Any], repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
+def seconds_of(functions: Sequence[Callable[[], Any]], rounds: int) -> list[list[float]]:
+    """Wall times of each, taken in turns."""
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(rounds):
+        for function, taken in zip(functions, times, strict=True):
+            begun = time.perf_counter()
+            function()
+            taken.append(round(time.perf_counter() - begun, 6))
+    return times
 
 
 def _grid(rows: int, columns: int) -> Problem:
@@ -56,49 +45,74 @@ def _grid(rows: int, columns: int) -> Problem:
     return replace(W1, leverage=leverage, stop=stop)
 
 
-def resident_memory(n_paths: int, threads: int) -> float:
-    """Largest resident memory of a process that sweeps W1 once, MiB."""
-    code = _MEMORY.format(folder=str(Path(__file__).resolve().parent), n_paths=n_paths, threads=threads)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return float(done.stdout)
+def axes(
+    peer: Peer | None, n_paths: int, most_paths: int, rounds: int, threads: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Shortest seconds of W1 along each axis: liqsim on both sides, and a peer on one."""
+    theirs = peer.load() if peer else None
+
+    def row(value: int, problem: Problem, n_paths: int, threads: int) -> dict[str, Any]:
+        runs = [lambda: run_liqsim(problem, n_paths, threads=threads)]
+        if theirs is not None:
+            runs.append(lambda: theirs(problem, n_paths, 1, threads))
+        return dict(zip(("at", "liqsim", "peer"), (value, *map(min, seconds_of(runs, rounds))), strict=False))
+
+    counts = np.unique(np.geomspace(most_paths / 100, most_paths, 5).astype(int)).tolist()
+    powers = sorted({1, *(2**k for k in range(1, 11) if 2**k <= threads), threads})
+    return {
+        "paths": [row(count, W1, count, threads) for count in counts],
+        "cells": [row(2 * r * c, _grid(r, c), n_paths, threads) for r, c in GRIDS],
+        "intervals": [
+            row(720 // hours, replace(W1, hours=hours, intervals=720 // hours), n_paths, threads) for hours in HOURS
+        ],
+        "threads": [row(n, W1, n_paths, n) for n in powers],
+    }
 
 
-def measure(quick: bool = False, repeats: int = 3) -> dict[str, Any]:
-    """Seconds of W1 along each axis: liqsim on both sides, and numba's exact events on one where it applies."""
-    most = machine.cores()
-    n, repeats = (2_000, 1) if quick else (100_000, repeats)
-    counts = (500, 2_000) if quick else (10_000, 31_623, 100_000, 316_228, 1_000_000)
-    peer = PEERS["numba_events"]
-    numba = None if peer.missing else peer.load()
-    out: dict[str, Any] = {"paths": [], "cells": [], "intervals": [], "threads": [], "memory": []}
-
-    def both(axis: str, value: int, problem: Problem, n_paths: int, threads: int) -> None:
-        run_liqsim(problem, 500, threads=threads)
-        row = {axis: value, "liqsim": _seconds(lambda: run_liqsim(problem, n_paths, threads=threads), repeats)}
-        if numba is not None:
-            numba(problem, 500, 1, threads)
-            row["numba"] = _seconds(lambda: numba(problem, n_paths, 1, threads), repeats)
-        out[axis].append(row)
-
-    for count in counts:
-        both("paths", count, W1, count, most)
-    for rows, columns in GRIDS:
-        both("cells", rows * columns, _grid(rows, columns), n, most)
-    for hours in HOURS:
-        both("intervals", 720 // hours, replace(W1, hours=hours, intervals=720 // hours), n, most)
-    for threads in sorted({1, *(2**k for k in range(1, 11) if 2**k <= most), most}):
-        both("threads", threads, W1, n, threads)
-    for count in (1_000, 5_000) if quick else (100_000, 10_000_000):
-        out["memory"].append({"paths": count, "MiB": resident_memory(count, most)})
-    return {"axes": out, "paths": n, "threads": most, "problem": W1.name}
+def latency(rounds: int, threads: Sequence[int]) -> list[dict[str, Any]]:
+    """Wall times of whole calls of `sweep` with few paths and W1's 240 cells."""
+    rows = []
+    for isa in available_levels():
+        with instruction_set(isa):
+            calls = [lambda n=n: run_liqsim(W1, CALL_PATHS, threads=n) for n in threads]
+            rows += [
+                {"isa": isa, "threads": n, "wall_s": wall}
+                for n, wall in zip(threads, seconds_of(calls, rounds), strict=True)
+            ]
+    return rows
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
-    print(json.dumps(measure(parser.parse_args().quick), indent=1))
+def resident_memory(n_paths: int, threads: int, seconds: int) -> dict[str, Any]:
+    """Resident memory, MiB, of a process before and at the worst while it sweeps W1, stopped after so many seconds."""
+    command = [sys.executable, str(Path(__file__).resolve()), *map(str, (n_paths, threads, seconds))]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def _status(name: str) -> float:
+    """MiB by Linux's account of this process; ``getrusage`` would remember the parent."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return round(next(int(line.split()[1]) for line in lines if line.startswith(name)) / 2**10, 1)
+
+
+def _sweep_and_tell(n_paths: int, threads: int, seconds: int) -> None:
+    """Run W1 once, or begin to, and print the memory that it took."""
+    run_liqsim(W1, 1000, threads=threads)  # what is loaded and built once
+
+    def stop(number: int, frame: Any) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, stop)
+    before, begun, finished = _status("VmRSS"), time.perf_counter(), True
+    signal.alarm(seconds)
+    try:
+        run_liqsim(W1, n_paths, threads=threads)
+    except TimeoutError:
+        finished = False
+    signal.alarm(0)
+    took = round(time.perf_counter() - begun, 1)
+    print(json.dumps({"paths": n_paths, "before_MiB": before, "most_MiB": _status("VmHWM"), "seconds": took,
+                      "finished": finished}))  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    _sweep_and_tell(*map(int, sys.argv[1:]))

@@ -1,7 +1,7 @@
 """The same problem solved by what one would otherwise write.
 
 Each module has functions of one signature, ``simulate(problem, n_paths, seed, threads) -> Answer``: as fast as its
-author could make it and, where that is far from what one writes first, a ``simulate_usual``.
+author could make it and, where that is far from what one writes first, a second function for that.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Peer:
         Paths that a thread works on at a time; runs are timed with whole multiples, so that none are wasted.
     problems : tuple of str
         Keys of the problems on which it is set against liqsim.
+    in_quick : bool
+        Whether it takes part in a quick run.
     """
 
     label: str
@@ -47,6 +49,7 @@ class Peer:
     threads: Literal["any", "one", "all"] = "any"
     block: int = 512
     problems: tuple[str, ...] = ("W1", "W2")
+    in_quick: bool = True
 
     def load(self) -> Callable[..., Answer]:
         """The function; ImportError where the library is absent."""
@@ -65,20 +68,31 @@ class Peer:
 
 _HOURLY: dict[str, Any] = {"monitoring": "1h"}
 _NO_FUNDING: dict[str, Any] = {"monitoring": "1h", "funding": False}
-_BARRIER: dict[str, Any] = {"funding": False, "threads": "one", "problems": ("GBM",)}
+_BARRIER: dict[str, Any] = {"funding": False, "threads": "one", "problems": ("GBM",), "in_quick": False}
 
 PEERS = {
-    "numba_events": Peer(
-        "numba, exact events, own random numbers", "numba_events", "numba", problems=("W1", "W2", "GBM")
+    "numba_events": Peer("numba, exact, own generator", "numba_events", "numba", problems=("W1", "W2", "GBM")),
+    "numba_events_generators": Peer(
+        "numba, exact, NumPy's generators", "numba_events", "numba", "simulate_generators", in_quick=False
     ),
-    "numba_events_usual": Peer("numba, exact events, np.random", "numba_events", "numba", "simulate_usual"),
-    "numba_hourly": Peer("numba, hourly, own random numbers", "numba_hourly", "numba", **_HOURLY),
-    "numba_hourly_usual": Peer("numba, hourly, np.random", "numba_hourly", "numba", "simulate_usual", **_HOURLY),
+    "numba_events_library": Peer("numba, exact, np.random", "numba_events", "numba", "simulate_library"),
+    "numba_hourly": Peer("numba, hourly, own generator", "numba_hourly", "numba", in_quick=False, **_HOURLY),
+    "numba_hourly_library": Peer("numba, hourly, np.random", "numba_hourly", "numba", "simulate_library", **_HOURLY),
     "numpy_hourly": Peer("NumPy, hourly, tuned", "numpy_hourly", "numpy", block=65536, **_NO_FUNDING),
     "numpy_hourly_usual": Peer("NumPy, hourly, as usual", "numpy_hourly", "numpy", "simulate_usual", **_NO_FUNDING),
-    "jax_hourly": Peer("JAX float32, hourly", "jax_hourly", "jax", threads="all", block=32768, **_NO_FUNDING),
-    "quantlib_barrier": Peer("QuantLib MC barrier, 1 step", "quantlib_barrier", "QuantLib", **_BARRIER),
-    "quantlib_barrier_usual": Peer(
-        "QuantLib MC barrier, a step per 8 h", "quantlib_barrier", "QuantLib", "simulate_usual", **_BARRIER
+    "jax_hourly": Peer(
+        "JAX float32, hourly", "jax_hourly", "jax", threads="all", block=32768, in_quick=False, **_NO_FUNDING
     ),
-}
+    "stochastic_rs_kou": Peer(
+        "stochastic-rs Kou, hourly", "stochastic_rs_hourly", "stochastic_rs", threads="one", block=2048,
+        problems=("W1",), in_quick=False, **_NO_FUNDING,
+    ),
+    "stochastic_rs_gbm": Peer(
+        "stochastic-rs GBM, hourly", "stochastic_rs_hourly", "stochastic_rs", threads="all", block=2048,
+        problems=("GBM",), in_quick=False, **_NO_FUNDING,
+    ),
+    "quantlib_barrier": Peer("QuantLib MC barrier, 1 step", "quantlib_barrier", "QuantLib", **_BARRIER),
+    "quantlib_barrier_steps": Peer(
+        "QuantLib MC barrier, a step per 8 h", "quantlib_barrier", "QuantLib", "simulate_steps", **_BARRIER
+    ),
+}  # fmt: skip

@@ -2,7 +2,7 @@
 
 Does: jumps by arrival times, the minimum between events by inversion of the Brownian bridge, an OU premium and clamped
 funding, a moving liquidation level, the whole leverage x stop grid from first passages booked into a staircase.
-`simulate` has random numbers of its own (SplitMix64, ziggurats); `simulate_usual` those that come with numba.
+Three sources of random numbers: its own, NumPy's generators, `np.random` (see `random_sources`).
 Does not: shorts, standard errors, exit times, P&L, fees, shortfall, the same bits on any number of threads. A crossing
 less likely than 1e-16 is not drawn.
 """
@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import cache
 
 import numba
 import numpy as np
 from numba import njit, prange
 
-from . import fast_random as fast
 from .problem import FAR, Answer, Problem
+from .random_sources import GENERATORS, LIBRARY, OWN, Source
 
 FAST = {"contract", "afn", "reassoc", "arcp", "nsz"}
 CHUNK = 512
 
 
-def _build(normal: Any, exponential: Any, uniform: Any, seed_library: bool) -> Callable[..., None]:
-    """Compile the algorithm for one source of random numbers."""
-    stream = fast.stream
+@cache
+def _compiled(source: Source) -> Callable[..., None]:
+    begin, normal, exponential, uniform, _ = source
 
     @njit(inline="always")
     def level(margin: float, cost: float, slope: float) -> float:
@@ -118,12 +118,10 @@ def _build(normal: Any, exponential: Any, uniform: Any, seed_library: bool) -> C
         return state
 
     @njit(parallel=True, fastmath=FAST, error_model="numpy")
-    def all_paths(seed, n_paths, law, rules, margins, stops, log_stops, n_intervals, booked):
+    def all_paths(seeds, n_paths, law, rules, margins, stops, log_stops, n_intervals, booked):
         n_chunks = (n_paths + CHUNK - 1) // CHUNK
         for chunk in prange(n_chunks):
-            if seed_library:
-                np.random.seed((seed * 1000003 + chunk * 7919 + 1) & 0x7FFFFFFF)  # noqa: NPY002 (numba's own)
-            state = stream(seed, chunk)
+            state = begin(seeds, chunk)
             mine = booked[numba.get_thread_id()]
             for _ in range(min(CHUNK, n_paths - chunk * CHUNK)):
                 state = one_path(state, law, rules, margins, stops, log_stops, n_intervals, mine)
@@ -148,24 +146,26 @@ def unfold(booked: np.ndarray, n_paths: int) -> Answer:
     return Answer.from_counts(np.stack([total[0].cumsum(axis=1), total[1].cumsum(axis=0)]), n_paths)
 
 
-def _run(compiled: Callable[..., None], problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
+def _run(source: Source, problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
     law, rules, margins, stops, log_stops = arguments(problem)
     booked = np.zeros((threads, 2, margins.size, stops.size + 8), dtype=np.int64)  # no cache line is shared
     numba.set_num_threads(threads)
-    with numba.parallel_chunksize(4):
-        compiled(seed, n_paths, law, rules, margins, stops, log_stops, problem.intervals, booked)
+    seeds = source.seeds(seed, threads)
+    with numba.parallel_chunksize(1):
+        _compiled(source)(seeds, n_paths, law, rules, margins, stops, log_stops, problem.intervals, booked)
     return unfold(booked[..., : stops.size], n_paths)
-
-
-_FAST = _build(fast.normal, fast.exponential, fast.uniform, seed_library=False)
-_USUAL = _build(fast.library_normal, fast.library_exponential, fast.library_uniform, seed_library=True)
 
 
 def simulate(problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
     """Solve the problem with random numbers made for speed."""
-    return _run(_FAST, problem, n_paths, seed, threads)
+    return _run(OWN, problem, n_paths, seed, threads)
 
 
-def simulate_usual(problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
-    """Solve the problem with the random numbers that come with numba."""
-    return _run(_USUAL, problem, n_paths, seed, threads)
+def simulate_generators(problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
+    """Solve the problem with NumPy's generators."""
+    return _run(GENERATORS, problem, n_paths, seed, threads)
+
+
+def simulate_library(problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
+    """Solve the problem with ``np.random``."""
+    return _run(LIBRARY, problem, n_paths, seed, threads)

@@ -1,8 +1,8 @@
 """numba, hourly steps: one path at a time, `prange` over paths, levels looked at on the hour.
 
 Does: jumps (by waiting times, so that an hour without one costs nothing; their number in an hour is Poisson), an OU
-premium and clamped funding, the moving liquidation level, the whole grid by first passages. `simulate` has random
-numbers of its own (SplitMix64, ziggurats); `simulate_usual` those that come with numba.
+premium and clamped funding, the moving liquidation level, the whole grid by first passages. Random numbers of its own
+or from `np.random` (see `random_sources`).
 Does not: see what happens between the hours, so every probability is biased low against a venue that always looks; no
 shorts, standard errors, exit times, P&L, fees, shortfall.
 """
@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import cache
 
 import numba
 import numpy as np
 from numba import njit, prange
 
-from . import fast_random as fast
 from .numba_events import CHUNK, FAST, arguments, unfold
 from .problem import FAR, Answer, Problem
+from .random_sources import LIBRARY, OWN, Source
 
 
-def _build(normal: Any, exponential: Any, uniform: Any, seed_library: bool) -> Callable[..., None]:
-    """Compile the steps for one source of random numbers."""
-    stream = fast.stream
+@cache
+def _compiled(source: Source) -> Callable[..., None]:
+    begin, normal, exponential, uniform, _ = source
 
     @njit(inline="always")
     def level(margin: float, cost: float, slope: float) -> float:
@@ -79,12 +79,10 @@ def _build(normal: Any, exponential: Any, uniform: Any, seed_library: bool) -> C
         return state
 
     @njit(parallel=True, fastmath=FAST, error_model="numpy")
-    def all_paths(seed, n_paths, law, rules, margins, stops, log_stops, n_intervals, n_steps, booked):
+    def all_paths(seeds, n_paths, law, rules, margins, stops, log_stops, n_intervals, n_steps, booked):
         n_chunks = (n_paths + CHUNK - 1) // CHUNK
         for chunk in prange(n_chunks):
-            if seed_library:
-                np.random.seed((seed * 1000003 + chunk * 7919 + 1) & 0x7FFFFFFF)  # noqa: NPY002 (numba's own)
-            state = stream(seed, chunk)
+            state = begin(seeds, chunk)
             mine = booked[numba.get_thread_id()]
             for _ in range(min(CHUNK, n_paths - chunk * CHUNK)):
                 state = one_path(state, law, rules, margins, stops, log_stops, n_intervals, n_steps, mine)
@@ -92,24 +90,22 @@ def _build(normal: Any, exponential: Any, uniform: Any, seed_library: bool) -> C
     return all_paths
 
 
-def _run(compiled: Callable[..., None], problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
+def _run(source: Source, problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
     law, rules, margins, stops, log_stops = arguments(problem)
+    n, steps = problem.intervals, problem.hours
     booked = np.zeros((threads, 2, margins.size, stops.size + 8), dtype=np.int64)  # no cache line is shared
     numba.set_num_threads(threads)
-    with numba.parallel_chunksize(4):
-        compiled(seed, n_paths, law, rules, margins, stops, log_stops, problem.intervals, problem.hours, booked)
+    seeds = source.seeds(seed, threads)
+    with numba.parallel_chunksize(1):
+        _compiled(source)(seeds, n_paths, law, rules, margins, stops, log_stops, n, steps, booked)
     return unfold(booked[..., : stops.size], n_paths)
-
-
-_FAST = _build(fast.normal, fast.exponential, fast.uniform, seed_library=False)
-_USUAL = _build(fast.library_normal, fast.library_exponential, fast.library_uniform, seed_library=True)
 
 
 def simulate(problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
     """Solve the problem in steps of an hour with random numbers made for speed."""
-    return _run(_FAST, problem, n_paths, seed, threads)
+    return _run(OWN, problem, n_paths, seed, threads)
 
 
-def simulate_usual(problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
-    """Solve the problem in steps of an hour with the random numbers that come with numba."""
-    return _run(_USUAL, problem, n_paths, seed, threads)
+def simulate_library(problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
+    """Solve the problem in steps of an hour with ``np.random``."""
+    return _run(LIBRARY, problem, n_paths, seed, threads)

@@ -97,6 +97,11 @@ def _usual_lows(problem: Problem, n: int, rng: np.random.Generator) -> np.ndarra
         sizes = rng.standard_exponential(where.size) * np.where(up, 1.0 / problem.eta_up, -1.0 / problem.eta_down)
         np.add.at(x.reshape(-1), where, sizes)
     np.cumsum(x, axis=1, out=x)
+    return lows_seen(problem, x)
+
+
+def lows_seen(problem: Problem, x: np.ndarray) -> np.ndarray:
+    """Lowest log price before or at the first visit below each stop, of a matrix of paths and hours."""
     low = np.minimum(x.min(axis=1), 0.0)
     lows = np.tile(low, (problem.stops.size, 1))
     for k, stop in enumerate(problem.log_stops):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,23 @@ class Problem:
         )
 
     @property
+    def venue(self) -> lq.Venue:
+        """The rules in liqsim."""
+        funding = None
+        if self.funding:
+            funding = lq.PremiumFunding(
+                f"{self.hours}h", interest=self.interest, clamp=self.clamp, cap=self.cap, notional="mark"
+            )
+        return lq.Venue.from_tiers([(0, 1e6, self.maintenance, 125)], taker_fee=5e-4, funding=funding)
+
+    @property
+    def premium(self) -> lq.OUPremium | None:
+        """The premium in liqsim."""
+        if not self.funding:
+            return None
+        return lq.OUPremium(mean=self.premium_mean, half_life=f"{self.premium_half_life:g}h", vol=self.premium_vol)
+
+    @property
     def log_drift(self) -> float:
         """Drift of the log price between jumps that makes the price a martingale, 1/yr."""
         kappa = 0.0
@@ -97,10 +114,6 @@ class Problem:
     def log_liquidation(self) -> np.ndarray:
         """Log price ratio at which each row is liquidated while no funding has been paid, the highest first."""
         return np.log((1.0 - self.margins) / (1.0 - self.maintenance))
-
-    def without_funding(self) -> Problem:
-        """The same problem with no funding."""
-        return replace(self, funding=False)
 
 
 W1 = Problem("W1 sparse jumps", sigma=0.8, intensity=50.0, p_up=0.45, eta_up=30.0, eta_down=25.0)
@@ -138,20 +151,10 @@ def run_liqsim(
     monitoring: str = "continuous",
 ) -> Any:
     """Solve the problem with liqsim, with every output that a sweep has."""
-    funding = None
-    if problem.funding:
-        funding = lq.PremiumFunding(
-            f"{problem.hours}h", interest=problem.interest, clamp=problem.clamp, cap=problem.cap, notional="mark"
-        )
-    venue = lq.Venue.from_tiers([(0, 1e6, problem.maintenance, 125)], taker_fee=5e-4, funding=funding)
-    premium = None
-    if problem.funding:
-        half_life = f"{problem.premium_half_life:g}h"
-        premium = lq.OUPremium(mean=problem.premium_mean, half_life=half_life, vol=problem.premium_vol)
     return lq.sweep(
-        problem.model, venue, premium=premium, leverage=list(problem.leverage), stop=list(problem.stop), side=side,
-        horizon=f"{problem.intervals * problem.hours}h", monitoring=monitoring, n_paths=n_paths, seed=seed,
-        threads=threads,
+        problem.model, problem.venue, premium=problem.premium, leverage=list(problem.leverage),
+        stop=list(problem.stop), side=side, horizon=f"{problem.intervals * problem.hours}h", monitoring=monitoring,
+        n_paths=n_paths, seed=seed, threads=threads,
     )  # fmt: skip
 
 

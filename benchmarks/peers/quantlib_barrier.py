@@ -43,6 +43,6 @@ def simulate(problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
     return _run(problem, n_paths, seed, threads, 1)
 
 
-def simulate_usual(problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
+def simulate_steps(problem: Problem, n_paths: int, seed: int, threads: int) -> Answer:
     """Solve the problem in a step for each funding interval, as it would have to be if funding moved the level."""
     return _run(problem, n_paths, seed, threads, problem.intervals)

@@ -1,6 +1,8 @@
-"""Each benchmark is imported and run once at tiny sizes, so that none can rot; times mean nothing here."""
+"""Each benchmark is run once at tiny sizes, so that none can rot, and the docs say what the record says."""
 
 import json
+import math
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,33 +12,21 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-import compare
+import bench
+import carried
+import contest
 import coverage
-import evaluators
 import gains
 import machine
+import pages
 import scaling
-import throughput
+import tables
 from peers import PEERS
 from peers.problem import PROBLEMS, W1, W2, liqsim_answer, run_liqsim
 
+ROOT = pages.ROOT
 THREADS = min(2, machine.cores())
-
-
-def test_throughput():
-    result = throughput.measure(1024)
-    assert len(result["rows"]) == 4 * len(machine.describe()["instruction_sets"])
-    assert all(row["seconds"] > 0 for row in result["rows"])
-
-
-def test_evaluators(tmp_path, capsys):
-    page = tmp_path / "bench" / "evaluators.md"
-    rows = evaluators.main(["--paths", "512", "--repeats", "1", "--out", str(page)])
-    assert len(rows) == len(evaluators.CASES) * len(machine.describe()["instruction_sets"])
-    for row in rows:  # nearly every position is carried, or, where it has to fall below in an hour, nearly half
-        least = 0.35 if row.case.startswith("called") else 0.9
-        assert least * 2 * evaluators.ROWS < row.alive_per_path <= 2 * evaluators.ROWS
-    assert capsys.readouterr().out.rstrip("\n") in page.read_text()
+TINY = bench.Effort(0.001, 2, 1024, 1000, 2000, (500, 2000, 1), 2, (2000,), (0, 0))
 
 
 def test_coverage(tmp_path, capsys):
@@ -86,9 +76,10 @@ def test_problem_is_the_same_for_liqsim_and_its_peers():
 
 
 def test_largest_z():
-    one, other = np.array([0.5, 0.0]), np.array([0.6, 0.0])
-    pooled = 0.55
-    assert compare.largest_z(one, 100, other, 100) == pytest.approx(0.1 / np.sqrt(pooled * (1 - pooled) * 0.02))
+    one, other, n = np.array([0.5, 0.0]), np.array([0.52, 0.0]), 10_000
+    pooled = 0.51
+    assert contest.largest_z(one, n, other, n) == pytest.approx(0.02 / np.sqrt(pooled * (1 - pooled) * 2 / n), rel=1e-3)
+    assert contest.largest_z(np.array([1 / 20_000]), 20_000, np.zeros(1), 400_000) < 2
 
 
 @pytest.mark.parametrize(
@@ -108,8 +99,8 @@ def test_peer_agrees(key):
         ds = run_liqsim(problem, n_paths, side="long", monitoring=peer.monitoring, threads=THREADS)
         ours = liqsim_answer(ds)
         for field in ("p_liquidation", "p_stop"):
-            z = compare.largest_z(getattr(found, field), n_paths, getattr(ours, field), n_paths)
-            assert z < compare.MOST_Z, f"{key} {name} {field}: z = {z:.2f}"
+            z = contest.largest_z(getattr(found, field), n_paths, getattr(ours, field), n_paths)
+            assert z < contest.MOST_Z, f"{key} {name} {field}: z = {z:.2f}"
         assert np.all(found.p_liquidation + found.p_stop <= 1 + 1e-12)
 
 
@@ -119,25 +110,136 @@ def test_looking_hourly_is_biased_low():
     assert hourly[0, -1] < always[0, -1]
 
 
-@pytest.mark.slow
-def test_compare(tmp_path, capsys):
-    result = compare.main(["--quick", "--paths", "2000", "--no-scaling", "--out", str(tmp_path)])
-    assert json.loads((tmp_path / "compare.json").read_text())["times"]
-    assert (tmp_path / "compare.md").read_text() == capsys.readouterr().out.rstrip("\n") + "\n"
-    assert (tmp_path / "compare.png").stat().st_size > 10_000
+def test_carried_positions():
+    rows = carried.measure(512, 1)
+    assert len(rows) == len(carried.CASES) * len(machine.describe()["instruction_sets"])
+    for row in rows:  # nearly every position is carried, or, where it has to fall below in an hour, nearly half
+        least = 0.35 if row["case"].startswith("called") else 0.9
+        assert least * 2 * carried.ROWS < row["alive_per_path"] <= 2 * carried.ROWS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_is_flat_and_long_runs_are_stopped():
+    small, large, endless = (scaling.resident_memory(n, THREADS, 2) for n in (2_000, 20_000, 10**9))
+    assert small["finished"]
+    assert not endless["finished"]
+    for row in (large, endless):
+        assert row["most_MiB"] - row["before_MiB"] < 16
+
+
+@pytest.fixture(scope="module")
+def result():
+    """A whole record at tiny sizes, with a peer that is always there."""
+    peers = {"numpy_hourly_usual": PEERS["numpy_hourly_usual"]}
+    return json.loads(pages.as_json(bench.measure(TINY, peers, (1, THREADS), 1)))
+
+
+def test_record(result):
+    levels = result["machine"]["instruction_sets"]
+    assert set(result["axes"]) == {"paths", "cells", "intervals", "threads"}
+    assert {row["problem"] for row in result["times"]} == set(PROBLEMS)
+    for isa in levels:
+        for threads in {1, THREADS}:
+            assert len(tables.find(result, "W2", "liqsim", isa, threads)["wall_s"]) == TINY.rounds
+        assert tables.find(result, "W1", "floor", isa, 1)["paths"] % contest.LANES == 0
     assert all(row["agrees"] for row in result["agreement"])
+    assert set(result["skipped"]) == {peer.label for who, peer in PEERS.items() if who != "numpy_hourly_usual"}
 
 
-def test_compare_refuses_to_time_those_who_disagree(monkeypatch):
-    wrong = {"problem": "W1", "name": "somebody", "agrees": False}
-    monkeypatch.setattr(compare, "agree", lambda n_paths, threads: [wrong])
+def test_tables_say_what_was_measured(result):
+    ours = tables.find(result, "W1", "liqsim", result["machine"]["instruction_sets"][-1], THREADS)
+    peer = tables.find(result, "W1", "numpy_hourly_usual", "", THREADS)
+    ours["wall_s"], ours["paths"] = [0.3, 0.2], 100_000
+    peer["wall_s"], peer["paths"] = [9.0, 5.0], 500_000
+    assert tables.per_million(ours) == pytest.approx(2.0)
+    (line,) = (line for line in tables.speed(result).splitlines() if line.startswith(f"| {peer['label']} |"))
+    bias = 100 * result["bias"]["W1"]["no funding"]["points"]
+    assert [cell.strip() for cell in line.split("|")[2:5]] == ["10", "5.0", f"{bias:+.2f}"]
+    p = result["p"]["W1"] = 0.5
+    (line,) = (line for line in tables.error(result).splitlines() if line.startswith(f"| W1 | {peer['label']} |"))
+    assert float(line.split("|")[4]) == pytest.approx(10.0 * p * (1 - p) / 1e-3**2 / 1e6)
+
+
+def test_pages_and_figures(result, tmp_path):
+    for name in pages.PAGES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("before\n<!-- begin bench:floor -->\nold\n<!-- end bench:floor -->\nafter\n")
+    pages.write_record(result, tmp_path / pages.FOLDER)
+    pages.write_pages(result, tmp_path)
+    for name in pages.PAGES:
+        text = (tmp_path / name).read_text()
+        assert text.startswith("before\n<!-- begin bench:floor -->\n")
+        assert text.endswith("<!-- end bench:floor -->\nafter\n")
+        assert "old" not in text
+        assert tables.floor(result) in text
+    for name in ("error.png", "scaling.png"):
+        assert (tmp_path / pages.FOLDER / name).stat().st_size > 10_000
+    assert json.loads((tmp_path / pages.FOLDER / "bench.json").read_text()) == result
+
+
+def test_nobody_is_timed_who_disagrees(monkeypatch):
+    wrong = {"problem": "W1", "label": "somebody", "agrees": False}
+    monkeypatch.setattr(contest, "agree", lambda *rest: [wrong])
+    monkeypatch.setattr(contest, "timed", lambda *rest: pytest.fail("timed"))
     with pytest.raises(SystemExit, match="somebody"):
-        compare.measure(1000, 0.01, 1, (1,), False, True)
+        bench.measure(TINY, {}, (1,))
+
+
+def test_command_line(result, tmp_path, capsys):
+    (tmp_path / "one.json").write_text(pages.as_json(result))
+    again = bench.main(["--from", str(tmp_path / "one.json"), "--out", str(tmp_path / "out")])
+    assert again == result
+    assert capsys.readouterr().out.startswith("# liqsim and its peers\n")
+    assert (tmp_path / "out" / "bench.md").is_file()
+    with pytest.raises(SystemExit):
+        bench.main(["--quick", "--write-docs"])
+    assert "full run" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------- what the docs say of speed
+
+
+@pytest.fixture(scope="module")
+def record():
+    return json.loads((ROOT / pages.FOLDER / "bench.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", pages.PAGES, ids=str)
+def test_pages_show_the_record(record, name):
+    text = (ROOT / name).read_text("utf-8")
+    assert "<!-- begin bench:speed -->" in text
+    assert text == pages.filled(text, record), "run benchmarks/bench.py --from docs/bench/bench.json --write-docs"
+
+
+def test_every_block_is_shown_somewhere(record):
+    text = "".join((ROOT / name).read_text("utf-8") for name in pages.PAGES)
+    assert all(f"<!-- begin bench:{name} -->" in text for name in tables.BLOCKS)
+
+
+def test_page_of_tables_shows_the_record(record):
+    page = (ROOT / pages.FOLDER / "bench.md").read_text("utf-8")
+    assert page == tables.page(record)
+    for path in ("error.png", "scaling.png"):
+        assert f"({path})" in page
+        assert (ROOT / pages.FOLDER / path).is_file()
+
+
+def test_record_is_whole(record):
+    assert record["rounds"] == bench.FULL.rounds
+    assert not record["kernels_changed"]
+    assert all(row["agrees"] for row in record["agreement"])
+    assert {row["who"] for row in record["times"]} >= {"liqsim", "floor", "numba_events_library", "numpy_hourly_usual"}
+    assert max(row["paths"] for row in record["memory"]) >= 10**8
+    for row in record["memory"]:
+        assert row["most_MiB"] - row["before_MiB"] < 64, "memory grows with paths"
+    for bias in (record["bias"][key]["funding"] for key in ("W1", "W2")):
+        assert bias["points"] + 2 * bias["points_se"] < 0, "looking hourly misses crossings"
+    assert math.isclose(record["p"]["GBM"], 0.6945, abs_tol=0.004)  # the closed form
 
 
 @pytest.mark.slow
-def test_scaling():
-    axes = scaling.measure(quick=True)["axes"]
-    assert set(axes) == {"paths", "cells", "intervals", "threads", "memory"}
-    small, large = (row["MiB"] for row in axes["memory"])
-    assert abs(large - small) < 0.2 * small
+def test_a_script_of_its_own():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "bench.py"), "--help"], capture_output=True, text=True, check=True
+    )
+    assert "--write-docs" in done.stdout

@@ -1,4 +1,4 @@
-"""Fast random numbers for the numba peers: SplitMix64 and 256-layer ziggurats, a few nanoseconds each.
+"""Random numbers of its own for a numba peer: SplitMix64 and 256-layer ziggurats, a few nanoseconds each.
 
 A stream is one 64-bit word that each draw returns moved on; the caller keeps it in a register. Streams of different
 numbers are disjoint stretches of the same sequence. Steele, Lea and Flood (2014), Fast splittable pseudorandom number
@@ -41,7 +41,7 @@ _EF, _EW = np.exp(-_EX), _EX * _UNIT
 
 
 @njit(inline="always")
-def stream(seed, number):
+def begin(seed, number):
     """Start of a stream: 2**40 draws from that of the next number."""
     return _mixed(np.uint64(seed)) + (np.uint64(number) << _S40) * _STEP
 
@@ -120,21 +120,3 @@ def exponential(state):
     if x >= _EX[layer + 1]:
         x, state = _exponential_rest(layer, x, state)
     return x, state
-
-
-@njit(inline="always")
-def library_uniform(state):
-    """The same from ``numpy.random`` as numba provides it, a Mersenne Twister a thread."""
-    return np.random.random(), state  # noqa: NPY002 (numba's own)
-
-
-@njit(inline="always")
-def library_normal(state):
-    """A standard normal by ``numpy.random`` in numba."""
-    return np.random.standard_normal(), state  # noqa: NPY002 (numba's own)
-
-
-@njit(inline="always")
-def library_exponential(state):
-    """A standard exponential by ``numpy.random`` in numba."""
-    return np.random.standard_exponential(), state  # noqa: NPY002 (numba's own)
