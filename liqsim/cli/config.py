@@ -27,6 +27,7 @@ horizon = "30D"
 # start = 2026-03-04T15:00:00Z                         # entry; places margin windows, tests and closures
 # top_up = 0.1                                         # added on margin calls in all, of the notional
 n_paths = 1_000_000
+# outputs = ["expected_shortfall", "p_liquidation_by"] # what to compute besides; help(liqsim.sweep) names them
 seed = 7
 
 [model]
@@ -65,6 +66,9 @@ _PLAIN = (
     "start",
     "top_up",
     "n_paths",
+    "outputs",
+    "quantiles",
+    "times",
     "seed",
     "threads",
 )
