@@ -235,3 +235,15 @@ class TestHistogram:
             assert mean == pytest.approx(exact.mean(), abs=1e-3 if p > 0.01 else 1e-2)
             spread = np.var(np.maximum(exact[-1] - values, 0)) ** 0.5 / p / values.size**0.5
             assert error == pytest.approx(spread, rel=0.02)
+
+    def test_a_tail_within_one_bin(self):
+        """Uniform values in two bins: quantile, tail mean and its error in closed form."""
+        n, p = 3e6, 0.2
+        histogram = Histogram(
+            np.full(2, n / 2), np.array([0.25, 0.75]), np.full(2, 0.5 / 12**0.5), np.array([0, 0.5, 1])
+        )
+        assert histogram.quantile(p) == pytest.approx(p)
+        mean, error = histogram.lower_mean(p)
+        assert mean == pytest.approx(p / 2)
+        assert error == pytest.approx(((p**3 / 3 - p**4 / 4) / n) ** 0.5 / p)
+        assert histogram.quantile_se(p) == pytest.approx((p * (1 - p) / n) ** 0.5)
