@@ -19,6 +19,7 @@ from liqsim.engine.forecast import forecast, run_bytes
 from liqsim.engine.plan import Pass
 from liqsim.engine.run import pass_threads
 from liqsim.engine.terms import CALL, CUT, CUT_TIERS, SMALL_ROUND, STEPS, visits_per_year
+from liqsim.planning import plan_arguments
 from liqsim.results import dataset_bytes
 from liqsim.sweep import sweep
 from liqsim.venues import PremiumFunding
@@ -183,8 +184,8 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
     ----------
     model, venue, leverage, stop, side, notional, price, horizon, premium, monitoring, gap_rule, start, top_up
         As in :func:`sweep`.
-    n_paths, seed, threads, progress
-        As in :func:`sweep`; no bar is shown.
+    n_paths, rel_error, abs_error, error_at, groups, control, outputs, quantiles, times, seed, threads, progress
+        As in :func:`sweep`; no bar is shown. With an accuracy to reach, all paths allowed are counted.
 
     Returns
     -------
@@ -201,7 +202,7 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
     -----
     The time comes from running the kernel itself for some 0.1 s, on the threads that the run would use; up to twelve
     runs are timed, the rest taken to be like them. Memory is counted from the shapes of the sums. Neither counts the
-    interpreter and its libraries.
+    interpreter and its libraries, nor what ``groups``, ``control`` and ``outputs`` add.
 
     Examples
     --------
@@ -212,7 +213,7 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
     """
     bound = inspect.signature(sweep).bind(*args, **kwargs)
     bound.apply_defaults()
-    asked = read_sweep(**{name: value for name, value in bound.arguments.items() if name != "progress"})
+    asked = read_sweep(**plan_arguments(bound.arguments))
     settings = asked.settings
     level = selected_level()
     cells = cells_of(asked)

@@ -22,6 +22,7 @@ from liqsim.engine.trace import trace_path
 from liqsim.errors import ParameterError
 from liqsim.models import PriceModel
 from liqsim.path_results import path_bytes, path_dataset
+from liqsim.planning import plan_arguments
 from liqsim.rebuild import provenance_of, sweep_arguments_of
 from liqsim.results import SWEEP_AXES, provenance
 from liqsim.sweep import sweep
@@ -181,8 +182,7 @@ class _Case:
 
 
 def _case(arguments: dict[str, Any], shared: np.ndarray | None = None, source: str = "") -> _Case:
-    plain = {name: value for name, value in arguments.items() if name not in ("model", "venue", "progress")}
-    request = read_sweep(arguments["model"], arguments["venue"], **{"threads": None, **plain})
+    request = read_sweep(**{"threads": None, **plan_arguments(arguments)})
     found = {
         "model": list(request.models),
         "venue": list(request.venues),
@@ -230,7 +230,7 @@ def _narrowed(name: str, items: dict[str, Any], ds: xr.Dataset) -> dict[str, Any
 
 def _shared_instants(arguments: dict[str, Any], record: Mapping[str, Any]) -> np.ndarray:
     """Instants at which all venues of a comparison stop."""
-    settings = read_sweep(**{k: v for k, v in arguments.items()}, threads=None).settings
+    settings = read_sweep(**plan_arguments(arguments), threads=None).settings
     others = [venue_from_dict(values) for values in record["inputs"]["stopped_for"].values()]
     venues = [*arguments["venue"].values(), *others]
     return np.unique(np.concatenate([clock_of(venue, settings).instants() for venue in venues]))
