@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import bench
 import carried
 import contest
-import coverage
 import gains
+import intervals
 import machine
 import pages
 import scaling
@@ -31,7 +31,7 @@ TINY = bench.Effort(0.001, 2, 1024, 1000, 2000, (500, 2000, 1), 2, (2000,), (0, 
 
 def test_coverage(tmp_path, capsys):
     page = tmp_path / "bench" / "coverage.md"
-    rows = coverage.main(["--replications", "2", "--out", str(page)])
+    rows = intervals.main(["--replications", "2", "--out", str(page)])
     assert len(rows) == 5 * 3 + 2 + 2 + 3 + 1 + 2
     assert capsys.readouterr().out.rstrip("\n") in page.read_text()
 
@@ -52,7 +52,7 @@ def test_intervals_cover_what_they_say():
     """Of 400 intervals 95 % hold the exact value, within four standard errors; conservative ones hold it oftener."""
     n = 400
     slack = 4 * np.sqrt(0.95 * 0.05 / n)
-    for row in coverage.measure(n):
+    for row in intervals.measure(n):
         if row.interval == "normal" and row.exact < 1e-3 and row.what.startswith("probability"):
             continue  # ten hits: this one is here to show that it fails
         most = 1.0 if row.interval in ("clopper-pearson", "order statistics") else 0.95 + slack

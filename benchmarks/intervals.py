@@ -1,6 +1,6 @@
 """How often 95 % intervals hold the true value: runs with many seeds against closed forms.
 
-Run with ``python benchmarks/coverage.py [--replications N] [--out FILE]``. Every row is an interval that liqsim gives,
+Run with ``python benchmarks/intervals.py [--replications N] [--out FILE]``. Every row is an interval that liqsim gives,
 for a quantity whose exact value :mod:`liqsim.analytic` knows.
 """
 
@@ -235,7 +235,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         noise = 100 * 1.96 * math.sqrt(LEVEL * (1 - LEVEL) / asked.replications)
         head = [
             "# How often intervals hold the true value", "",
-            f"Nominal 95 % intervals over {asked.replications} seeds each (`benchmarks/coverage.py`): 95 % shows as",
+            f"Nominal 95 % intervals over {asked.replications} seeds each (`benchmarks/intervals.py`): 95 % shows as",
             f"95 +- {noise:.1f} %. The last columns say where the interval lay when it missed. Exact values are closed",
             "forms and transform inversions of `liqsim.analytic`.", "",
             *machine.as_lines(machine.describe())[-1:], f"- {now}", "",
