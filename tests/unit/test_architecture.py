@@ -56,7 +56,8 @@ PARTS = {  # part of the package: the other parts that it may import
     "study": SIMULATION | FITS | {"store", "files"},
     "rebuild": FOUNDATION | {"models", "venues"},
     "path_results": RULES | {"engine", "results", "arguments", "cells"},
-    "replay": RULES | {"engine", "results", "arguments", "cells", "sweep", "rebuild", "path_results"},
+    "replay": RULES
+    | {"engine", "results", "arguments", "stopping", "cells", "planning", "sweep", "rebuild", "path_results"},
     "environment": {"errors", "_version", "_core", "engine"},
     "explain": RULES | {"_core", "engine", "results", "arguments", "cells", "sweep"},
     "analytic": {"errors", "durations", "models"},
