@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,10 +22,10 @@ from liqsim.engine.plan import Grid, Pass
 from liqsim.engine.timeline import Timeline, build_timelines
 from liqsim.models import PriceModel
 from liqsim.results import ESTIMATES, sweep_dataset
-from liqsim.stopping import Target, horizon_labels, read_target
+from liqsim.stopping import Target, horizon_labels, most_paths, read_target
 from liqsim.venues import Venue
 
-__all__ = ["Plan", "plan_sweep"]
+__all__ = ["Plan", "plan_arguments", "plan_sweep"]
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,14 @@ class Plan:
             outputs,
             output_axes,
         )
+
+
+def plan_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those arguments of :func:`liqsim.sweep` that say what is simulated, with the paths that an accuracy allows."""
+    known = inspect.signature(plan_sweep).parameters
+    found = {name: value for name, value in arguments.items() if name in known}
+    targets = (arguments.get(name) for name in ("n_paths", "rel_error", "abs_error"))
+    return found | {"n_paths": most_paths(*targets)}
 
 
 def plan_sweep(

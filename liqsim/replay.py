@@ -22,10 +22,9 @@ from liqsim.engine.trace import trace_path
 from liqsim.errors import ParameterError
 from liqsim.models import PriceModel
 from liqsim.path_results import path_bytes, path_dataset
-from liqsim.planning import plan_sweep
+from liqsim.planning import plan_arguments
 from liqsim.rebuild import provenance_of, sweep_arguments_of
 from liqsim.results import SWEEP_AXES, provenance
-from liqsim.stopping import most_paths
 from liqsim.sweep import sweep
 from liqsim.venues import Venue
 from liqsim.venues.plain import venue_from_dict
@@ -184,8 +183,7 @@ class _Case:
 
 
 def _case(arguments: dict[str, Any], shared: np.ndarray | None = None, source: str = "") -> _Case:
-    plain = {name: value for name, value in arguments.items() if name not in ("model", "venue", "progress")}
-    request = read_sweep(arguments["model"], arguments["venue"], **{"threads": None, **plain})
+    request = read_sweep(**{"threads": None, **plan_arguments(arguments)})
     found = {
         "model": list(request.models),
         "venue": list(request.venues),
@@ -246,18 +244,15 @@ def _case_from(model: Any, venue: Any, arguments: dict[str, Any]) -> _Case:
             f"result={type(model).__name__} is neither a dataset nor a price model; give the result of liqsim.sweep, "
             "or a model, a venue and the other arguments of a sweep"
         )
-    known = [name for name in inspect.signature(sweep).parameters if name not in ("model", "venue")]
+    known = inspect.signature(sweep).parameters
     for name in arguments:
-        if name not in known:
+        if name not in known or name in ("model", "venue"):
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ParameterError(f"{name} is no argument of a sweep; {hint}Known: {', '.join(known)}")
-    signature = inspect.signature(plan_sweep)
-    given = {name: value for name, value in arguments.items() if name in signature.parameters}
-    given["n_paths"] = most_paths(*(arguments.get(name) for name in ("n_paths", "rel_error", "abs_error")))
     if venue is None or "leverage" not in arguments:
         raise ParameterError("with a model, give a venue and leverage=... as well, as in liqsim.sweep")
-    bound = signature.bind(model, load_ids(venue), **given)
+    bound = inspect.signature(sweep).bind(model, load_ids(venue), **arguments)
     bound.apply_defaults()
     return _case(dict(bound.arguments))
 

@@ -56,10 +56,9 @@ PARTS = {  # part of the package: the other parts that it may import
     "study": SIMULATION | FITS | {"store", "files"},
     "rebuild": FOUNDATION | {"models", "venues"},
     "path_results": RULES | {"engine", "results", "arguments", "cells"},
-    "replay": RULES
-    | {"engine", "results", "arguments", "stopping", "cells", "planning", "sweep", "rebuild", "path_results"},
+    "replay": RULES | {"engine", "results", "arguments", "cells", "planning", "sweep", "rebuild", "path_results"},
     "environment": {"errors", "_version", "_core", "engine"},
-    "explain": RULES | {"_core", "engine", "results", "arguments", "cells", "sweep"},
+    "explain": RULES | {"_core", "engine", "results", "arguments", "cells", "planning", "sweep"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},
