@@ -17,7 +17,7 @@ from liqsim.errors import LiqsimError, ParameterError
 
 __all__ = ["config_text", "show_config"]
 
-_NEEDED = ("numpy", "scipy", "xarray", "h5netcdf", "h5py", "click", "tqdm", "msgspec", "tzdata", "zarr", "fsspec")
+_NEEDED = ("numpy", "scipy", "xarray", "h5netcdf", "h5py", "zarr", "fsspec", "click", "tqdm", "msgspec", "tzdata")
 _OPTIONAL = ("matplotlib", "jinja2", "ccxt", "dask", "distributed")
 
 

@@ -196,7 +196,7 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
     model, venue, leverage, stop, side, notional, price, horizon, premium, monitoring, gap_rule, start, top_up
         As in :func:`sweep`.
     n_paths, rel_error, abs_error, error_at, groups, control, outputs, quantiles, times, seed, threads, progress
-        As in :func:`sweep`; no bar is shown.
+        As in :func:`sweep`; no bar is shown. With an accuracy to reach, all paths allowed are counted.
 
     Returns
     -------

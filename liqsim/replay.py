@@ -231,7 +231,7 @@ def _narrowed(name: str, items: dict[str, Any], ds: xr.Dataset) -> dict[str, Any
 
 def _shared_instants(arguments: dict[str, Any], record: Mapping[str, Any]) -> np.ndarray:
     """Instants at which all venues of a comparison stop."""
-    settings = read_sweep(**{k: v for k, v in arguments.items()}, threads=None).settings
+    settings = read_sweep(**plan_arguments(arguments), threads=None).settings
     others = [venue_from_dict(values) for values in record["inputs"]["stopped_for"].values()]
     venues = [*arguments["venue"].values(), *others]
     return np.unique(np.concatenate([clock_of(venue, settings).instants() for venue in venues]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import liqsim as lq
-from liqsim.engine import run
+from liqsim.engine import run, tasks
 
 MODEL = lq.Kou(sigma=0.6, intensity=400, p_up=0.45, eta_up=35, eta_down=28)
 PREMIUM = lq.OUPremium(mean=1e-4, half_life="8h", vol=4e-4, correlation=0.3)
@@ -30,8 +30,9 @@ def bits(venue, threads, n_paths=6000):
 @pytest.fixture(autouse=True)
 def busy(monkeypatch):
     """Small batches, and threads that are switched far more often than usual."""
-    monkeypatch.setattr(run, "_SMALLEST_BATCH", 64)
-    monkeypatch.setattr(run, "_LARGEST_BATCH", 128)
+    monkeypatch.setattr(tasks, "SMALLEST_TASK", 64)
+    monkeypatch.setattr(run, "SMALLEST_TASK", 64)
+    monkeypatch.setattr(tasks, "_MOST_PATHS", 128)
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
