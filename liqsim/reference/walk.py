@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from liqsim.engine.plan import Pass
+from liqsim.engine.terms import TAKE_OVER
 from liqsim.reference.paths import MASK, Path, Payment, Segment, philox4x32, uniform
 from liqsim.reference.position import CellOutcome, Position
 
@@ -74,7 +75,10 @@ def cell_outcome(task: Pass, path: Path, side: int, row: int, column: int, horiz
             if position.falls_short(rules["tiers"][rules["occasion"]][side], w):
                 if not task.carries:
                     return _whole_liquidation(position, event.t, event.x)
-                position.close_out(w)
+                if rules["procedure"]["kind"] == TAKE_OVER:
+                    position.take_over(w)
+                else:
+                    position.close_out(w)
         else:
             is_short = e * event.x <= e * position.held_level(tiers, event.k, event.x)
             is_stopped = e * event.x <= e * stop

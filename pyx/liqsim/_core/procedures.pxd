@@ -272,6 +272,14 @@ cdef inline void land_carried(Carried *c, Block *b, const Law *law, const Rules 
     settle_carried(c, b, rules, side, lane)
 
 
+cdef inline void close_whole(Carried *c, Block *b, const Rules *rules, int n, double w) noexcept nogil:
+    # Nothing is handed back by a venue that takes positions over.
+    if rules.procedure.kind == TAKE_OVER:
+        take_over(c, b, rules, n, w)
+    else:
+        close_out(c, b, rules, n, w)
+
+
 cdef inline void visit_carried(Carried *c, Block *b, const Rules *rules, int horizon, int side, int lane, double x,
                                double t) noexcept nogil:
     # The venue looks of its own accord and closes what does not meet the requirement kept for such occasions.
@@ -282,14 +290,14 @@ cdef inline void visit_carried(Carried *c, Block *b, const Rules *rules, int hor
     for row in range(c.rows[side]):
         n = slot(c, side, row, lane)
         if c.q[n] > 0.0 and equity(c, rules, n, w) <= requirement(tiers, c.q[n], w, rules.margin[c.row[n]]):
-            close_out(c, b, rules, n, w)
+            close_whole(c, b, rules, n, w)
             after(c, b, rules, n, horizon, w, t)
     while b.row[side][lane] < rules.n_rows and d * w <= d * row_ratio(
             rules, tiers, side, b.row[side][lane], b.paid[side][lane], w):
         n = carry(c, b, rules, side, lane)
         b.liquidation[side][lane] = row_ratio(
             rules, &rules.tiers[b.set_in_force][side], side, b.row[side][lane], b.paid[side][lane], w)
-        close_out(c, b, rules, n, w)
+        close_whole(c, b, rules, n, w)
         after(c, b, rules, n, horizon, w, t)
     settle_carried(c, b, rules, side, lane)
 
