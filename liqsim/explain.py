@@ -13,15 +13,14 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from liqsim._core import ISA_LEVELS, available_levels, level_states, selected_level
-from liqsim.arguments import Settings, read_sweep
-from liqsim.cells import Cell, cell_passes, cells_of, clock_of, entry_prices
+from liqsim.arguments import Settings
+from liqsim.cells import Cell, clock_of, entry_prices
 from liqsim.engine.forecast import forecast, run_bytes
 from liqsim.engine.plan import Pass
 from liqsim.engine.run import pass_threads
 from liqsim.engine.terms import CALL, CUT, CUT_TIERS, SMALL_ROUND, STEPS, visits_per_year
-from liqsim.planning import plan_arguments
-from liqsim.results import dataset_bytes
-from liqsim.sweep import sweep
+from liqsim.results import ESTIMATES, dataset_bytes
+from liqsim.sweep import Prepared, prepare, sweep
 from liqsim.venues import PremiumFunding
 
 __all__ = ["Explanation", "Run", "explain"]
@@ -89,10 +88,14 @@ class Explanation:
     ----------
     runs : tuple of Run
         Runs of the kernel, one for each model, venue, notional and timeline.
+    controls : int
+        Runs besides that count control variates.
     cells : int
         Cells of the result.
     n_paths, threads : int
         Paths of every run, and threads that it can use.
+    target : str
+        Accuracy at which the runs end before ``n_paths``; empty where none was asked for.
     instruction_set, why_instruction_set : str
         Level of the kernel, and why not a faster one; empty where it is the fastest.
     approximations : tuple of str
@@ -100,7 +103,8 @@ class Explanation:
     batches : int
         Batches of paths, about; between two of them progress is reported and an interrupt is honoured.
     seconds, seconds_sd : float
-        Expected time of the simulation, from a short run of the kernel, and its standard deviation.
+        Expected time of the simulation with all of ``n_paths``, from a short run of the kernel, and its standard
+        deviation.
     timing : str
         How it was found.
     memory_bytes, result_bytes : int
@@ -108,8 +112,10 @@ class Explanation:
     """
 
     runs: tuple[Run, ...]
+    controls: int
     cells: int
     n_paths: int
+    target: str
     threads: int
     instruction_set: str
     why_instruction_set: str
@@ -134,18 +140,23 @@ class Explanation:
         for run in self.runs:
             evaluators.setdefault(f"{run.evaluator}{f': {run.why}' if run.why else ''}", []).append(run.venue)
             timelines.setdefault(_timeline(run), []).append(f"{run.model} on {run.venue}")
-        n = len(self.runs)
+        most = "at most " if self.target else ""
+        runs = [
+            f"{len(self.runs):,} of {most}{self.n_paths:,} paths for {self.cells:,} cells, on "
+            f"{_plural(self.threads, 'thread')}"
+        ]
+        if self.controls:
+            runs.append(f"{self.controls:,} more that count control variates")
+        if self.target:
+            runs.append(f"until {self.target}")
         return [
-            (
-                "runs",
-                [f"{n:,} of {self.n_paths:,} paths for {self.cells:,} cells, on {_plural(self.threads, 'thread')}"],
-            ),
+            ("runs", runs),
             ("evaluator", _grouped(evaluators, len({run.venue for run in self.runs}))),
             ("instruction set", [level]),
             ("timeline", _grouped(timelines, len({(run.model, run.venue) for run in self.runs}))),
             ("approximations", list(self.approximations)),
             ("batches", [f"about {self.batches:,}"]),
-            ("time", [f"{_seconds(self.seconds)} ± {_seconds(self.seconds_sd)} ({self.timing})"]),
+            ("time", [f"{most}{_seconds(self.seconds)} ± {_seconds(self.seconds_sd)} ({self.timing})"]),
             ("memory", [f"{_bytes(self.memory_bytes)}, the result {_bytes(self.result_bytes)} of it"]),
         ]
 
@@ -202,7 +213,7 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
     -----
     The time comes from running the kernel itself for some 0.1 s, on the threads that the run would use; up to twelve
     runs are timed, the rest taken to be like them. Memory is counted from the shapes of the sums. Neither counts the
-    interpreter and its libraries, nor what ``groups``, ``control`` and ``outputs`` add.
+    interpreter and its libraries.
 
     Examples
     --------
@@ -213,23 +224,21 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
     """
     bound = inspect.signature(sweep).bind(*args, **kwargs)
     bound.apply_defaults()
-    asked = read_sweep(**plan_arguments(bound.arguments))
-    settings = asked.settings
     level = selected_level()
-    cells = cells_of(asked)
-    passes = [cell_passes(cell, settings) for cell in cells]
-    for cell in cells[: len(asked.venues) * len(asked.notionals)]:
+    ready = prepare(**{name: value for name, value in bound.arguments.items() if name != "progress"})
+    plan, grid = ready.plan, ready.plan.grid
+    settings, cells = plan.settings, plan.cells
+    n_outer = len(plan.venues) * len(plan.notionals)
+    for cell in cells[:n_outer]:
         entry_prices(cell, settings)
-    model_names = {id(model): name for name, model in asked.models.items()}
-    venue_names = {id(venue): name for name, venue in asked.venues.items()}
-    flat = [(cell, task) for cell, group in zip(cells, passes, strict=True) for task in group]
-    tasks = [task for _, task in flat]
+    model_names = {id(model): name for name, model in plan.models.items()}
+    venue_names = {id(venue): name for name, venue in plan.venues.items()}
+    flat = [(cell, task) for cell, group in zip(cells, ready.passes, strict=True) for task in group]
+    counting = [task for control in ready.controls for task in control.passes]
+    tasks = [task for _, task in flat] + counting
     expected = forecast(tasks, settings.n_paths, settings.threads)
-    n_cells = (
-        len(cells) * len(settings.horizons) * len(asked.grid.sides) * asked.grid.leverage.size * asked.grid.stop.size
-    )
-    n_prices = len(asked.venues) * len(asked.notionals) * len(asked.grid.sides) * asked.grid.leverage.size
-    result = dataset_bytes(n_cells, n_prices)
+    n_groups = ready.n_groups or 1
+    result = dataset_bytes(plan.n_cells, n_outer * len(grid.sides) * grid.leverage.size, _added(ready))
     how = f"from {expected.calibration_seconds:.2f} s of the kernel"
     if expected.measured < expected.passes:
         how += f" on {expected.measured} of {expected.passes:,} runs"
@@ -237,8 +246,10 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
         how += ", from the first intervals only"
     return Explanation(
         runs=tuple(_run(cell, task, settings, model_names, venue_names) for cell, task in flat),
-        cells=n_cells,
+        controls=len(counting),
+        cells=plan.n_cells,
         n_paths=settings.n_paths,
+        target=_target(ready),
         threads=pass_threads(settings.threads, settings.n_paths),
         instruction_set=level,
         why_instruction_set=_why_level(level),
@@ -247,9 +258,25 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
         seconds=expected.seconds,
         seconds_sd=expected.seconds_sd,
         timing=how,
-        memory_bytes=run_bytes(tasks, settings.n_paths, settings.threads) + 3 * result,
+        memory_bytes=run_bytes(tasks, settings.n_paths, settings.threads, n_groups) + 3 * result,
         result_bytes=result,
     )
+
+
+def _target(ready: Prepared) -> str:
+    """The accuracy that was asked for, in words."""
+    if ready.target is None:
+        return ""
+    words = [f"the standard error of {name} is at most {x:g} of it" for name, x in ready.target.relative.items()]
+    words += [f"the standard error of {name} is at most {x:g}" for name, x in ready.target.absolute.items()]
+    return " and ".join(words)
+
+
+def _added(ready: Prepared) -> int:
+    """Values of each cell that a result holds besides: of groups and of outputs by name, with their errors."""
+    named = 2 * len(ready.outputs.on(None))
+    named += sum(2 * len(values) * len(ready.outputs.on(axis)) for axis, values in ready.outputs.axes.items())
+    return named + (ready.n_groups or 0) * (len(ESTIMATES) if ready.shows_groups else 0)
 
 
 def _why_level(level: str) -> str:

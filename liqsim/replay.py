@@ -77,6 +77,7 @@ def replay(
     **arguments
         With a model, as in :func:`sweep`: ``leverage``, ``stop``, ``side``, ``notional``, ``price``, ``horizon``,
         ``premium``, ``monitoring``, ``gap_rule``, ``start``, ``top_up``, ``seed``, and ``n_paths`` to search among.
+        What else a sweep may be asked for does not change its paths.
 
     Returns
     -------

@@ -204,9 +204,9 @@ def _covered(sums: CellSums, fund: float) -> Moments:
     return Moments(shortfall.total - uncovered.total, shortfall.squares - uncovered.squares - beyond)
 
 
-def dataset_bytes(n_cells: int, n_prices: int) -> int:
-    """Memory of the result of a sweep: an estimate and a standard error each, and the prices at entry."""
-    return 8 * (2 * len(ESTIMATES) * n_cells + 3 * n_prices)
+def dataset_bytes(n_cells: int, n_prices: int, n_added: int = 0) -> int:
+    """Memory of the result of a sweep: an estimate and a standard error each, prices at entry, what is added a cell."""
+    return 8 * ((2 * len(ESTIMATES) + n_added) * n_cells + 3 * n_prices)
 
 
 def described(name: str) -> tuple[str, str]:

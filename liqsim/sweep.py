@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -12,20 +13,20 @@ import xarray as xr
 
 from liqsim.arguments import read_horizons, read_looks, read_numbers, read_paths
 from liqsim.cells import Booked, book, clock_of, control_cell, run_cells
-from liqsim.control import CONTROL_GROUPS
+from liqsim.control import CONTROL_GROUPS, Control
 from liqsim.durations import Duration
-from liqsim.engine.plan import passage_pass, seed_key
+from liqsim.engine.plan import Pass, passage_pass, seed_key
 from liqsim.engine.run import check_threads
 from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
-from liqsim.outputs import QUANTILES, output_estimates, read_outputs
-from liqsim.planning import plan_sweep
+from liqsim.outputs import QUANTILES, Outputs, output_estimates, read_outputs
+from liqsim.planning import Plan, plan_sweep
 from liqsim.results import PASSAGE_ESTIMATES, passage_dataset, passage_estimates, provenance
-from liqsim.stopping import horizon_labels, most_paths, reached_by, read_groups, read_target
+from liqsim.stopping import Target, horizon_labels, most_paths, reached_by, read_groups, read_target
 from liqsim.venues import Venue
 
-__all__ = ["first_passage", "sweep"]
+__all__ = ["Prepared", "first_passage", "prepare", "sweep"]
 
 
 def sweep(
@@ -186,30 +187,20 @@ def sweep(
     >>> dict(ds.sizes)
     {'side': 2, 'leverage': 2, 'stop': 2}
     """
-    plan = plan_sweep(
+    ready = prepare(
         model, venue, leverage=leverage, stop=stop, side=side, notional=notional, price=price, horizon=horizon,
-        premium=premium, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
-        n_paths=most_paths(n_paths, rel_error, abs_error), seed=seed, threads=threads,
+        premium=premium, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up, n_paths=n_paths,
+        rel_error=rel_error, abs_error=abs_error, error_at=error_at, groups=groups, control=control, outputs=outputs,
+        quantiles=quantiles, times=times, seed=seed, threads=threads,
     )  # fmt: skip
-    if not isinstance(control, bool):
-        raise ParameterError(f"control={control!r} is not allowed; give True or False")
-    settings, cells = plan.settings, plan.cells
-    n_groups = read_groups(CONTROL_GROUPS if control and groups is None else groups, settings.n_paths)
-    clocks = [clock_of(v, settings) for v in plan.venues.values()]
-    asked = read_outputs(outputs, quantiles, times, clocks, settings)
-    target = plan.target(rel_error, abs_error, error_at, are_counts=not control)
-    passes = [[asked.booking(plan.make(cell, timeline)) for timeline in plan.timelines(cell.venue)] for cell in cells]
-    asked.check_memory(passes, n_groups or 1, settings.threads)
-    plan.check_memory(settings.threads, kept=2 * sum(plan.tallies) * (n_groups or 1))
-    controls = []
-    if control:
-        controls = [control_cell(cell, settings, mine) for cell, mine in zip(cells, passes, strict=True)]
+    plan, asked, target, n_groups = ready.plan, ready.outputs, ready.target, ready.n_groups
+    passes, settings = ready.passes, plan.settings
     run = run_cells(
-        passes, [plan.grid] * len(cells), settings, progress, n_groups,
-        None if target is None else lambda found, n: target.is_met(plan.estimates(found), n), controls,
+        passes, [plan.grid] * len(passes), settings, progress, n_groups,
+        None if target is None else lambda found, n: target.is_met(plan.estimates(found), n), ready.controls,
     )  # fmt: skip
     estimates, booked = plan.estimates(run.found), run.booked
-    if groups is None:
+    if not ready.shows_groups:
         estimates = {name: x for name, x in estimates.items() if not name.endswith("_by_group")}
     inputs = plan.inputs() | ({"groups": n_groups} if n_groups else {}) | ({"control": True} if control else {})
     sums = iter(booked.totals())
@@ -228,6 +219,69 @@ def sweep(
         outputs=plan.estimates(more),
         output_axes=asked.axes,
     )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep whose arguments have been checked: all that is left is to run it.
+
+    Parameters
+    ----------
+    plan : Plan
+    outputs : Outputs
+        What was asked for by name.
+    target : Target or None
+        Accuracy at which the run ends.
+    n_groups : int or None
+        Groups of paths whose sums are kept apart.
+    shows_groups : bool
+        Whether the result gives the estimates of every group.
+    passes : list of list of Pass
+        Of each cell of the plan.
+    controls : list of Control
+        Of each cell; none where none were asked for.
+    """
+
+    plan: Plan
+    outputs: Outputs
+    target: Target | None
+    n_groups: int | None
+    shows_groups: bool
+    passes: list[list[Pass]]
+    controls: list[Control]
+
+
+def prepare(
+    model: Any,
+    venue: Any,
+    *,
+    n_paths: Any,
+    rel_error: Any,
+    abs_error: Any,
+    error_at: Any,
+    groups: Any,
+    control: Any,
+    outputs: Any,
+    quantiles: Any,
+    times: Any,
+    **shared: Any,
+) -> Prepared:
+    """Check the arguments of :func:`sweep`; ``shared`` are the others of :func:`liqsim.planning.plan_sweep`."""
+    plan = plan_sweep(model, venue, n_paths=most_paths(n_paths, rel_error, abs_error), **shared)
+    if not isinstance(control, bool):
+        raise ParameterError(f"control={control!r} is not allowed; give True or False")
+    settings, cells = plan.settings, plan.cells
+    n_groups = read_groups(CONTROL_GROUPS if control and groups is None else groups, settings.n_paths)
+    clocks = [clock_of(v, settings) for v in plan.venues.values()]
+    asked = read_outputs(outputs, quantiles, times, clocks, settings)
+    target = plan.target(rel_error, abs_error, error_at, are_counts=not control)
+    passes = [[asked.booking(plan.make(cell, timeline)) for timeline in plan.timelines(cell.venue)] for cell in cells]
+    asked.check_memory(passes, n_groups or 1, settings.threads)
+    plan.check_memory(settings.threads, kept=2 * sum(plan.tallies) * (n_groups or 1))
+    controls = []
+    if control:
+        controls = [control_cell(cell, settings, mine) for cell, mine in zip(cells, passes, strict=True)]
+    return Prepared(plan, asked, target, n_groups, groups is not None, passes, controls)
 
 
 def first_passage(

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from liqsim.engine.binned import booked_bytes
+from liqsim.engine.memory import tally_bytes
 from liqsim.engine.plan import Pass
 from liqsim.engine.run import batch_paths, pass_threads
+from liqsim.engine.tally import Sums, Tallies
 
 __all__ = ["Forecast", "forecast", "run_bytes"]
 
@@ -104,11 +107,10 @@ def _run(task: Pass, blocks: int, n_threads: int, pool: ThreadPoolExecutor) -> f
     """Wall time of so many blocks on every thread."""
     kernel = task.kernel()
     stop = np.zeros(1, dtype=np.int32)
+    tallies = [(Tallies(kernel), Sums.empty(kernel)) for _ in range(n_threads)]
 
     def work(k: int) -> None:
-        tally = np.zeros(kernel.tally_shape(), dtype=np.int64)
-        carried = np.zeros(kernel.carried_shape(), dtype=np.int64)
-        kernel.run(k * blocks * _LANES, blocks * _LANES, tally, carried, stop)
+        tallies[k][0].run(k * blocks * _LANES, blocks * _LANES, stop, tallies[k][1])
 
     begun = time.perf_counter()
     for future in [pool.submit(work, k) for k in range(n_threads)]:
@@ -121,8 +123,9 @@ def _beginning(task: Pass, n: int) -> Pass:
     if n == len(task.arrays["pays"]):
         return task
     arrays = dict(task.arrays)
-    for name in ("pays", "settles", "set_of", "watches", "retests", "checks", "calls", "due"):
-        arrays[name] = arrays[name][:n].copy()
+    for name in ("pays", "settles", "set_of", "watches", "retests", "checks", "calls", "due", "time_bin"):
+        if name in arrays:
+            arrays[name] = arrays[name][:n].copy()
     for name in ("instant", "charge_long", "charge_short"):
         arrays[name] = arrays[name][: n + 1].copy()
     arrays["horizon"] = np.full(n, -1, dtype=np.int32)
@@ -130,7 +133,7 @@ def _beginning(task: Pass, n: int) -> Pass:
     return dataclasses.replace(task, arrays=arrays, horizons=task.horizons[:1])
 
 
-def run_bytes(passes: Sequence[Pass], n_paths: int, threads: int) -> int:
+def run_bytes(passes: Sequence[Pass], n_paths: int, threads: int, n_groups: int = 1) -> int:
     """Memory for sums: what every thread works on, and what is kept of every pass until it is turned into estimates.
 
     It does not depend on the number of paths, but for the threads that few paths leave idle.
@@ -139,12 +142,12 @@ def run_bytes(passes: Sequence[Pass], n_paths: int, threads: int) -> int:
     total, most = 0, 0
     known: dict[tuple[int, ...], int] = {}
     for task in passes:
-        shape = (len(task.horizons), len(task.margin), len(task.arrays["stop_long"]), int(task.carries))
+        arrays = task.arrays
+        n_times = int(arrays["time_bin"][-1]) + 1 if "time_bin" in arrays else 0
+        shape = (len(task.horizons), len(task.margin), len(arrays["stop_long"]), int(task.carries), n_times)
         if shape not in known:
-            kernel = task.kernel()
-            known[shape] = 8 * (int(np.prod(kernel.tally_shape())) + int(np.prod(kernel.carried_shape())))
-        tally = known[shape]
+            known[shape] = tally_bytes(task) + booked_bytes(task)
         slots = 2 * (len(task.margin) if task.carries else 0) * _LANES
-        total += 2 * tally
-        most = max(most, n_threads * (3 * tally + slots * _CARRIED_BYTES + _BLOCK_BYTES))
+        total += 2 * n_groups * known[shape]
+        most = max(most, n_threads * (3 * known[shape] + slots * _CARRIED_BYTES + _BLOCK_BYTES))
     return total + most

@@ -276,3 +276,19 @@ def test_the_price_goes_on_after_the_last_position_is_closed(ds):
     assert alone.time[-1] == whole.time[-1] == np.timedelta64(10, "D")
     for name in ("segment end", "jump", "funding", "horizon"):
         np.testing.assert_array_equal(alone.x[alone.event == name], whole.x[whole.event == name])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"n_paths": None, "rel_error": {"p_stop": 0.1}, "error_at": {"leverage": 5}},
+        {"outputs": ["pnl_quantile", "p_liquidation_by"], "quantiles": [0.1], "times": "5D"},
+        {"control": True, "groups": 8},
+    ],
+    ids=["target", "outputs", "control"],
+)
+def test_what_else_a_sweep_is_asked_for_does_not_change_its_paths(ds, more):
+    path = lq.replay(ds, path=7)
+    arguments = {**SAME, **more}
+    assert_same(path, lq.replay(KOU, "binance-usdm-btcusdt", path=7, **arguments))
+    assert_same(path, lq.replay(lq.sweep(KOU, "binance-usdm-btcusdt", **arguments), path=7))

@@ -247,3 +247,41 @@ def test_daily_margin_tests_make_positions_live_on():
     )
     (run,) = explain(venue, stop=math.inf).runs
     assert run.evaluator == CARRIED
+
+
+def test_what_is_asked_for_besides():
+    plain = explain(n_paths=4000)
+    assert (plain.controls, plain.target) == (0, "")
+    aimed = explain(n_paths=None, rel_error=0.05, abs_error={"pnl": 1e-3})
+    assert aimed.n_paths == 2**24
+    assert aimed.target == (
+        "the standard error of p_liquidation is at most 0.05 of it and the standard error of pnl is at most 0.001"
+    )
+    assert "1 of at most 16,777,216 paths for 4 cells" in repr(aimed)
+    assert "  time            at most " in repr(aimed)
+    controlled = explain(n_paths=4000, control=True)
+    assert controlled.controls == 1
+    assert "1 more that count control variates" in repr(controlled)
+    with pytest.raises(lq.ParameterError, match="outputs: 'quantiles' is unknown"):
+        explain(outputs=["quantiles"])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"groups": 16},
+        {"control": True},
+        {"outputs": ["pnl_quantile", "p_ruin", "pnl_given"]},
+        {"outputs": ["time_to_liquidation", "p_liquidation_by"], "groups": 8},
+    ],
+    ids=["groups", "control", "outputs", "both"],
+)
+def test_memory_of_what_is_asked_for_besides(more):
+    grid = {"leverage": np.linspace(1, 9, 12), "stop": np.linspace(0.01, 0.6, 12), "horizon": ["1D", "2D"]}
+    expected = explain(**grid, **more)
+    tracemalloc.start()
+    ds = sweep(KOU, PLAIN, premium=PREMIUM, n_paths=2000, threads=1, **grid, **more)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0.5 < expected.result_bytes / ds.nbytes < 2.0
+    assert 0.3 < expected.memory_bytes / peak < 3.0
