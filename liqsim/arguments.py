@@ -15,12 +15,11 @@ from liqsim.engine.plan import SIDES, Grid, seed_key
 from liqsim.engine.run import check_threads
 from liqsim.engine.timeline import to_nanoseconds
 from liqsim.errors import ParameterError
-from liqsim.models import OUPremium, PriceModel
+from liqsim.models import OUPremium
 from liqsim.venues import Venue, load_venue
 from liqsim.venues.clock import parse_start
 
 __all__ = [
-    "Request",
     "Settings",
     "load_ids",
     "read_grid",
@@ -31,7 +30,6 @@ __all__ = [
     "read_one",
     "read_paths",
     "read_settings",
-    "read_sweep",
     "read_venues",
 ]
 
@@ -81,29 +79,6 @@ class Settings:
             "start": None if self.start is None else self.start.isoformat(),
             "top_up": self.top_up,
         }
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a sweep is asked for.
-
-    Parameters
-    ----------
-    models, venues : dict
-        By label.
-    notionals : ndarray
-    grid : Grid
-    settings : Settings
-    given : list of str
-        Those of model, venue, notional, horizon that were given as a list.
-    """
-
-    models: dict[str, PriceModel]
-    venues: dict[str, Venue]
-    notionals: np.ndarray
-    grid: Grid
-    settings: Settings
-    given: list[str]
 
 
 def read_numbers(name: str, value: Any, unit: str, low: float, high: float, *, allow_inf: bool = False) -> np.ndarray:
@@ -278,17 +253,3 @@ def read_settings(
         threads=check_threads(threads),
         key=seed_key(seed),
     )
-
-
-def read_sweep(
-    model: Any, venue: Any, *, leverage: Any, stop: Any, side: Any, notional: Any, horizon: Any, **shared: Any
-) -> Request:
-    """Check the arguments of :func:`liqsim.sweep`; ``shared`` are those of :func:`read_settings`."""
-    models, has_models = read_named("model", model, PriceModel, lambda m: m.name)
-    venues, has_venues = read_venues("venue", venue)
-    notionals = read_numbers("notional", notional, "(quote currency)", 1e-9, 1e15)
-    grid = read_grid(leverage, stop, side)
-    horizons, has_horizons = read_horizons(horizon)
-    settings = read_settings(horizons, **shared)
-    has_axes = {"model": has_models, "venue": has_venues, "notional": np.ndim(notional) > 0, "horizon": has_horizons}
-    return Request(models, venues, notionals, grid, settings, [name for name, many in has_axes.items() if many])

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from liqsim.arguments import Request, Settings
+from liqsim.arguments import Settings
 from liqsim.control import Control, make_control
 from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass
 from liqsim.engine.run import run_groups
@@ -35,7 +35,6 @@ __all__ = [
     "cell_estimates",
     "cell_pass",
     "cell_passes",
-    "cells_of",
     "clock_of",
     "control_cell",
     "currencies",
@@ -63,12 +62,6 @@ class Cell:
     venue: Venue
     notional: float
     grid: Grid
-
-
-def cells_of(request: Request) -> list[Cell]:
-    """Every model on every venue with every notional, the last turning fastest."""
-    chosen = itertools.product(request.models.values(), request.venues.values(), request.notionals.tolist())
-    return [Cell(*cell, request.grid) for cell in chosen]
 
 
 def clock_of(venue: Venue, settings: Settings) -> Clock:

@@ -15,7 +15,8 @@ import numpy as np
 from liqsim._core import ISA_LEVELS, available_levels, level_states, selected_level
 from liqsim.arguments import Settings
 from liqsim.cells import Cell, clock_of, entry_prices
-from liqsim.engine.forecast import forecast, run_bytes
+from liqsim.engine.forecast import forecast
+from liqsim.engine.memory import run_bytes
 from liqsim.engine.plan import Pass
 from liqsim.engine.run import pass_threads
 from liqsim.engine.terms import CALL, CUT, CUT_TIERS, SMALL_ROUND, STEPS, visits_per_year

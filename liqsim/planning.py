@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from liqsim.arguments import Settings, read_sweep
+from liqsim.arguments import Settings, read_grid, read_horizons, read_named, read_numbers, read_settings, read_venues
 from liqsim.cells import Cell, cell_pass, clock_of, currencies, entry_prices, grid_axes, notes_of, run_inputs
 from liqsim.engine.memory import check_memory, needed_memory, tally_bytes
 from liqsim.engine.plan import Grid, Pass
 from liqsim.engine.timeline import Timeline, build_timelines
 from liqsim.models import PriceModel
-from liqsim.results import ESTIMATES, sweep_dataset
+from liqsim.results import ESTIMATES, SWEEP_AXES, sweep_dataset
 from liqsim.stopping import Target, horizon_labels, most_paths, read_target
 from liqsim.venues import Venue
 
@@ -211,9 +211,15 @@ def plan_sweep(
     threads: Any = None,
 ) -> Plan:
     """Check the arguments of :func:`liqsim.sweep`, whose defaults these are; nothing is simulated."""
-    asked = read_sweep(
-        model, venue, leverage=leverage, stop=stop, side=side, notional=notional, horizon=horizon, premium=premium,
-        price=price, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up, n_paths=n_paths, seed=seed,
-        threads=threads,
+    models, has_models = read_named("model", model, PriceModel, lambda m: m.name)
+    venues, has_venues = read_venues("venue", venue)
+    notionals = read_numbers("notional", notional, "(quote currency)", 1e-9, 1e15)
+    grid = read_grid(leverage, stop, side)
+    horizons, has_horizons = read_horizons(horizon)
+    settings = read_settings(
+        horizons, premium=premium, price=price, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up,
+        n_paths=n_paths, seed=seed, threads=threads,
     )  # fmt: skip
-    return Plan(asked.models, asked.venues, asked.notionals, asked.grid, asked.settings, tuple(asked.given))
+    has_axes = (has_models, has_venues, np.ndim(notional) > 0, has_horizons)
+    given = tuple(name for name, many in zip(SWEEP_AXES, has_axes, strict=True) if many)
+    return Plan(models, venues, notionals, grid, settings, given)

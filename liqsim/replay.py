@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from liqsim.arguments import Request, load_ids, read_sweep
-from liqsim.cells import Cell, cell_passes, cells_of, clock_of, notes_of, progress_bar, run_inputs
+from liqsim.arguments import load_ids
+from liqsim.cells import Cell, cell_passes, clock_of, notes_of, progress_bar, run_inputs
 from liqsim.engine.plan import Grid
 from liqsim.engine.run import check_threads
 from liqsim.engine.search import first_liquidated_path, median_path, worst_path
@@ -22,7 +22,7 @@ from liqsim.engine.trace import trace_path
 from liqsim.errors import ParameterError
 from liqsim.models import PriceModel
 from liqsim.path_results import path_bytes, path_dataset
-from liqsim.planning import plan_arguments
+from liqsim.planning import Plan, plan_arguments, plan_sweep
 from liqsim.rebuild import provenance_of, sweep_arguments_of
 from liqsim.results import SWEEP_AXES, provenance
 from liqsim.sweep import sweep
@@ -145,7 +145,7 @@ def replay(
     how, cell_name = _chosen(path=path, worst=worst, median=median, first_liquidated=first_liquidated)
     n_threads = check_threads(threads)
     begun = time.perf_counter()
-    (task,) = cell_passes(case.cell, case.request.settings, case.shared)
+    (task,) = cell_passes(case.cell, case.plan.settings, case.shared)
     if how == "path":
         number, picked = _path_number(path), ""
     else:
@@ -159,23 +159,23 @@ def replay(
         )
     trace, sums = trace_path(task, number)
     seconds = time.perf_counter() - begun
-    request, cell = case.request, case.cell
+    plan, cell = case.plan, case.cell
     venues = {case.labels["venue"]: cell.venue}
     models = {case.labels["model"]: cell.model}
-    inputs = run_inputs(models, venues, request.notionals, request.grid, request.settings)
+    inputs = run_inputs(models, venues, plan.notionals, plan.grid, plan.settings)
     record = inputs | {"axes": [], "path": number, "picked": picked}
-    attrs = provenance("replay", record, case.seed, request.settings.n_paths, seconds)
+    attrs = provenance("replay", record, case.seed, plan.settings.n_paths, seconds)
     del attrs["n_paths"]
-    coords = {**case.labels, "notional": cell.notional, "horizon": np.timedelta64(request.settings.horizons[0], "ns")}
+    coords = {**case.labels, "notional": cell.notional, "horizon": np.timedelta64(plan.settings.horizons[0], "ns")}
     attrs |= {"notes": notes_of(venues), "picked": picked}
-    return path_dataset(trace, sums, task, cell, request.settings, coords, attrs)
+    return path_dataset(trace, sums, task, cell, plan.settings, coords, attrs)
 
 
 @dataclass(frozen=True)
 class _Case:
     """One run: what a sweep is asked for, narrowed to one model, venue, notional and horizon."""
 
-    request: Request
+    plan: Plan
     cell: Cell
     labels: dict[str, str]
     seed: int | np.random.SeedSequence
@@ -183,12 +183,12 @@ class _Case:
 
 
 def _case(arguments: dict[str, Any], shared: np.ndarray | None = None, source: str = "") -> _Case:
-    request = read_sweep(**{"threads": None, **plan_arguments(arguments)})
+    plan = plan_sweep(**plan_arguments(arguments))
     found = {
-        "model": list(request.models),
-        "venue": list(request.venues),
-        "notional": request.notionals.tolist(),
-        "horizon": [f"{ns / 86_400e9:g} days" for ns in request.settings.horizons],
+        "model": list(plan.models),
+        "venue": list(plan.venues),
+        "notional": plan.notionals.tolist(),
+        "horizon": [f"{ns / 86_400e9:g} days" for ns in plan.settings.horizons],
     }
     for name in SWEEP_AXES:
         if len(found[name]) > 1:
@@ -197,9 +197,9 @@ def _case(arguments: dict[str, Any], shared: np.ndarray | None = None, source: s
                 f"there are {len(found[name])} values of {name}, {', '.join(map(str, found[name][:6]))}; "
                 f"a path is of one; choose it with {way}"
             )
-    (cell,) = cells_of(request)
+    (cell,) = plan.cells
     labels = {name: found[name][0] for name in ("model", "venue")}
-    return _Case(request, cell, labels, arguments["seed"], shared)
+    return _Case(plan, cell, labels, arguments["seed"], shared)
 
 
 def _case_of(ds: xr.Dataset) -> _Case:
@@ -231,7 +231,7 @@ def _narrowed(name: str, items: dict[str, Any], ds: xr.Dataset) -> dict[str, Any
 
 def _shared_instants(arguments: dict[str, Any], record: Mapping[str, Any]) -> np.ndarray:
     """Instants at which all venues of a comparison stop."""
-    settings = read_sweep(**plan_arguments(arguments), threads=None).settings
+    settings = plan_sweep(**plan_arguments(arguments)).settings
     others = [venue_from_dict(values) for values in record["inputs"]["stopped_for"].values()]
     venues = [*arguments["venue"].values(), *others]
     return np.unique(np.concatenate([clock_of(venue, settings).instants() for venue in venues]))
@@ -280,8 +280,8 @@ def _path_number(path: Any) -> int:
 def _search(case: _Case, how: str, cell_name: Any, threads: int, progress: bool) -> tuple[int, str]:
     """Number of the path that is looked for, and what it is in words."""
     find, passes, what = _PICKERS[how]
-    grid = _one_cell(case.request.grid, how, cell_name)
-    settings = case.request.settings
+    grid = _one_cell(case.plan.grid, how, cell_name)
+    settings = case.plan.settings
     (task,) = cell_passes(dataclasses.replace(case.cell, grid=grid), settings, case.shared)
     with progress_bar(progress, passes * settings.n_paths) as report:
         number = find(task, settings.n_paths, threads, report)

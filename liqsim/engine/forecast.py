@@ -1,4 +1,4 @@
-"""How long a run will take and how much memory it needs, before it is started."""
+"""How long a run will take, before it is started."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from liqsim.engine.binned import booked_bytes
-from liqsim.engine.memory import tally_bytes
+from liqsim.engine.memory import LANES
 from liqsim.engine.plan import Pass
 from liqsim.engine.run import batch_paths, pass_threads
 from liqsim.engine.tally import Sums, Tallies
 
-__all__ = ["Forecast", "forecast", "run_bytes"]
+__all__ = ["Forecast", "forecast"]
 
-_LANES = 256  # paths that the kernel runs side by side
-_BLOCK_BYTES = 2**18
-_CARRIED_BYTES = 148  # of a slot for a carried position
 _MOST_MEASURED = 12  # passes
 _REPEATS = 3
 _FIRST_LOOK = 64  # intervals
@@ -99,7 +95,7 @@ def _time(task: Pass, n_threads: int, pool: ThreadPoolExecutor, budget: float) -
     kept = min(n_intervals, most)
     blocks = max(1, int(each / (once * kept / looked)))
     part = _beginning(task, kept)
-    stretch = n_intervals / kept / (blocks * _LANES * n_threads)
+    stretch = n_intervals / kept / (blocks * LANES * n_threads)
     return [_run(part, blocks, n_threads, pool) * stretch for _ in range(_REPEATS)], kept < n_intervals
 
 
@@ -110,7 +106,7 @@ def _run(task: Pass, blocks: int, n_threads: int, pool: ThreadPoolExecutor) -> f
     tallies = [(Tallies(kernel), Sums.empty(kernel)) for _ in range(n_threads)]
 
     def work(k: int) -> None:
-        tallies[k][0].run(k * blocks * _LANES, blocks * _LANES, stop, tallies[k][1])
+        tallies[k][0].run(k * blocks * LANES, blocks * LANES, stop, tallies[k][1])
 
     begun = time.perf_counter()
     for future in [pool.submit(work, k) for k in range(n_threads)]:
@@ -131,23 +127,3 @@ def _beginning(task: Pass, n: int) -> Pass:
     arrays["horizon"] = np.full(n, -1, dtype=np.int32)
     arrays["horizon"][-1] = 0
     return dataclasses.replace(task, arrays=arrays, horizons=task.horizons[:1])
-
-
-def run_bytes(passes: Sequence[Pass], n_paths: int, threads: int, n_groups: int = 1) -> int:
-    """Memory for sums: what every thread works on, and what is kept of every pass until it is turned into estimates.
-
-    It does not depend on the number of paths, but for the threads that few paths leave idle.
-    """
-    n_threads = pass_threads(threads, n_paths)
-    total, most = 0, 0
-    known: dict[tuple[int, ...], int] = {}
-    for task in passes:
-        arrays = task.arrays
-        n_times = int(arrays["time_bin"][-1]) + 1 if "time_bin" in arrays else 0
-        shape = (len(task.horizons), len(task.margin), len(arrays["stop_long"]), int(task.carries), n_times)
-        if shape not in known:
-            known[shape] = tally_bytes(task) + booked_bytes(task)
-        slots = 2 * (len(task.margin) if task.carries else 0) * _LANES
-        total += 2 * n_groups * known[shape]
-        most = max(most, n_threads * (3 * known[shape] + slots * _CARRIED_BYTES + _BLOCK_BYTES))
-    return total + most

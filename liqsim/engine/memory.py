@@ -6,12 +6,17 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from liqsim.engine.binned import booked_bytes
 from liqsim.engine.plan import Pass
+from liqsim.engine.run import pass_threads
 from liqsim.errors import ParameterError
 
-__all__ = ["available_memory", "bytes_text", "check_memory", "needed_memory", "tally_bytes"]
+__all__ = ["LANES", "available_memory", "bytes_text", "check_memory", "needed_memory", "run_bytes", "tally_bytes"]
 
 _BASE = 200 * 2**20  # the interpreter and its libraries
+LANES = 256  # paths that the kernel runs side by side
+_BLOCK_BYTES = 2**18
+_CARRIED_BYTES = 148  # of a slot for a carried position
 _VARIABLES = 40  # estimates and standard errors of a cell
 _COPIES = 4  # of the dataset: per cell, stacked, in order, encoded
 
@@ -39,6 +44,26 @@ def needed_memory(tallies: Sequence[int], n_cells: int, workers: int, *, kept: i
     largest = max(tallies)
     sums = 2 * sum(tallies) if kept is None else kept + 4 * largest
     return _BASE + workers * 8 * largest + sums + _COPIES * 8 * _VARIABLES * n_cells
+
+
+def run_bytes(passes: Sequence[Pass], n_paths: int, threads: int, n_groups: int = 1) -> int:
+    """Memory for sums: what every thread works on, and what is kept of every pass until it is turned into estimates.
+
+    It does not depend on the number of paths, but for the threads that few paths leave idle.
+    """
+    n_threads = pass_threads(threads, n_paths)
+    total, most = 0, 0
+    known: dict[tuple[int, ...], int] = {}
+    for task in passes:
+        arrays = task.arrays
+        n_times = int(arrays["time_bin"][-1]) + 1 if "time_bin" in arrays else 0
+        shape = (len(task.horizons), len(task.margin), len(arrays["stop_long"]), int(task.carries), n_times)
+        if shape not in known:
+            known[shape] = tally_bytes(task) + booked_bytes(task)
+        slots = 2 * (len(task.margin) if task.carries else 0) * LANES
+        total += 2 * n_groups * known[shape]
+        most = max(most, n_threads * (3 * known[shape] + slots * _CARRIED_BYTES + _BLOCK_BYTES))
+    return total + most
 
 
 def available_memory() -> int | None:

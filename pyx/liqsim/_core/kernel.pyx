@@ -40,18 +40,16 @@ from liqsim._core.binned cimport PASSAGES, PNL_BINS, PNL_FIELDS, WAYS, pnl_edge
 from liqsim._core.block cimport (
     FIELDS, KINDS, LANES, NO_JUMPS, SURVIVED, Block, Lanes, Law, Rules, Tiers, Trace)
 from liqsim._core.build cimport LIQSIM_COMPILER
-from liqsim._core.carried cimport (
-    CARRIED_FIELDS, ENDS, Carried, book_open, charge_carried, free_carried, new_carried, pay_carried, refresh,
-    start_carried)
+from liqsim._core.carried cimport CARRIED_FIELDS, ENDS, Carried, free_carried, new_carried, start_carried
 from liqsim._core.dynamics cimport (
     advance, draw, extremes, flag_standing, flagged, inform_premium, jump, jumping, list_jumping, move_premium, of_side,
     standing, two_exponentials, variates)
-from liqsim._core.lanes cimport copy_near, keep_jumping, pack_open, take_jumping
-from liqsim._core.levels cimport anchor, direction, log_level, never, set_levels, sharpen
+from liqsim._core.evaluators cimport Evaluator, evaluator_of
+from liqsim._core.lanes cimport keep_jumping, pack_open, take_jumping
+from liqsim._core.levels cimport anchor, direction, never, set_levels, sharpen
 from liqsim._core.numbers cimport set_law, set_procedure, set_rules, set_tiers
 from liqsim._core.philox cimport JUMP, SEGMENT, philox, uniform32
-from liqsim._core.procedures cimport call_margin, cross_carried, land_carried, visit_carried
-from liqsim._core.rules cimport cross, land, pay_charge, pay_funding, settle, settle_accrued, visit
+from liqsim._core.rules cimport pay_charge, pay_funding, settle_accrued
 from liqsim._core.tally cimport book, record
 from liqsim._core.trace cimport (
     AT_CHECK, AT_ENTRY, AT_HORIZON, AT_INSTANT, AT_JUMP, AT_LOOK, AT_SEGMENT_END, AT_TEST, END_WIDTH, HEAD, STATE,
@@ -61,84 +59,6 @@ from liqsim._core.vmath cimport mills, octant_cos, octant_sin, vexp, vlog
 import numpy as np
 
 COMPILER = LIQSIM_COMPILER.decode()
-
-
-cdef void cross_whole(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
-                      Lanes *g, int n_hit, int k) noexcept nogil:
-    cross(b, law, rules, tally, horizon, side, g, n_hit)
-    settle(b, rules, side, g, n_hit)
-    copy_near(b, g, side, n_hit)
-
-
-cdef void land_whole(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
-                     Lanes *g, int n_hit) noexcept nogil:
-    land(b, law, rules, tally, horizon, side, g, n_hit)
-    settle(b, rules, side, g, n_hit)
-    copy_near(b, g, side, n_hit)
-
-
-cdef void visit_whole(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
-                      int lane, double x, double t) noexcept nogil:
-    visit(b, law, rules, tally, horizon, side, lane, vexp(-x if rules.inverse else x), t)
-
-
-cdef void cross_any(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
-                    Lanes *g, int n_hit, int k) noexcept nogil:
-    cdef int i, n
-    for i in range(n_hit):
-        n = g.hit[i]
-        cross_carried(c, b, law, rules, tally, horizon, side, g.lane[n], k, g.index[n], log_level(rules, g.hit_ratio[i]),
-                      g.x[n], g.y[n], g.t[n], g.dt[n])
-    copy_near(b, g, side, n_hit)
-
-
-cdef void land_any(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
-                   Lanes *g, int n_hit) noexcept nogil:
-    cdef int i, n
-    for i in range(n_hit):
-        n = g.hit[i]
-        land_carried(c, b, law, rules, tally, horizon, side, g.lane[n], g.x[n], g.t[n])
-    copy_near(b, g, side, n_hit)
-
-
-cdef void visit_any(Block *b, Carried *c, const Law *law, const Rules *rules, int64_t *tally, int horizon, int side,
-                    int lane, double x, double t) noexcept nogil:
-    visit_carried(c, b, rules, horizon, side, lane, x, t)
-
-
-cdef void begin_any(Block *b, Carried *c, const Rules *rules) noexcept nogil:
-    if c.n > 0:
-        refresh(c, b, rules)
-    c.set_in_force = b.set_in_force
-
-
-cdef void test_any(Block *b, Carried *c, const Rules *rules, int horizon, int k) noexcept nogil:
-    call_margin(c, b, rules, horizon, k, rules.instant[k + 1])
-
-
-cdef void pay_any(Block *b, Carried *c, const double *amount) noexcept nogil:
-    pay_carried(c, b.n, amount)
-
-
-cdef void charge_any(Block *b, Carried *c, int side, double amount) noexcept nogil:
-    charge_carried(c, b.n, side, amount)
-
-
-cdef void book_any(Block *b, Carried *c, const Rules *rules, int horizon, double t) noexcept nogil:
-    book_open(c, b, rules, horizon, t)
-
-
-cdef struct Evaluator:
-    # What differs where positions are carried. Called through pointers, which also keeps the compiler from inlining so
-    # much into run_interval that it gives up on the loops.
-    void (*cross)(Block *, Carried *, const Law *, const Rules *, int64_t *, int, int, Lanes *, int, int) noexcept nogil
-    void (*land)(Block *, Carried *, const Law *, const Rules *, int64_t *, int, int, Lanes *, int) noexcept nogil
-    void (*visit)(Block *, Carried *, const Law *, const Rules *, int64_t *, int, int, int, double, double) noexcept nogil
-    void (*begin)(Block *, Carried *, const Rules *) noexcept nogil
-    void (*test)(Block *, Carried *, const Rules *, int, int) noexcept nogil
-    void (*pay)(Block *, Carried *, const double *) noexcept nogil
-    void (*charge)(Block *, Carried *, int, double) noexcept nogil
-    void (*book_open)(Block *, Carried *, const Rules *, int, double) noexcept nogil
 
 
 cdef inline void cross_sides(Block *b, Carried *c, const Evaluator *evaluator, const Law *law, const Rules *rules,
@@ -403,14 +323,7 @@ cdef class Kernel:
             self.rules.time_bin = &time_bin[0]
             self.rules.n_times = int(arrays["time_bin"].max()) + 1
         self.rules.books_pnl = rules.get("books_pnl", False)
-        self.evaluator.cross = cross_any if self.rules.carries else cross_whole
-        self.evaluator.land = land_any if self.rules.carries else land_whole
-        self.evaluator.visit = visit_any if self.rules.carries else visit_whole
-        self.evaluator.begin = begin_any
-        self.evaluator.test = test_any
-        self.evaluator.pay = pay_any
-        self.evaluator.charge = charge_any
-        self.evaluator.book_open = book_any
+        self.evaluator = evaluator_of(&self.rules)
 
     cdef set_lines(self, Rules *rules, Tiers *t, int side, const double[::1] margin, lines):
         # A line, requirement alpha w + beta, is met at w = (1 - d (margin - paid - beta)) / (1 - d alpha).
