@@ -88,7 +88,7 @@ def resident_memory(n_paths: int, threads: int, seconds: int) -> dict[str, Any]:
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def _status(name: str) -> float:
+def status(name: str) -> float:
     """MiB by Linux's account of this process; ``getrusage`` would remember the parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return round(next(int(line.split()[1]) for line in lines if line.startswith(name)) / 2**10, 1)
@@ -102,7 +102,7 @@ def _sweep_and_tell(n_paths: int, threads: int, seconds: int) -> None:
         raise TimeoutError
 
     signal.signal(signal.SIGALRM, stop)
-    before, begun, finished = _status("VmRSS"), time.perf_counter(), True
+    before, begun, finished = status("VmRSS"), time.perf_counter(), True
     signal.alarm(seconds)
     try:
         run_liqsim(W1, n_paths, threads=threads)
@@ -110,7 +110,7 @@ def _sweep_and_tell(n_paths: int, threads: int, seconds: int) -> None:
         finished = False
     signal.alarm(0)
     took = round(time.perf_counter() - begun, 1)
-    print(json.dumps({"paths": n_paths, "before_MiB": before, "most_MiB": _status("VmHWM"), "seconds": took,
+    print(json.dumps({"paths": n_paths, "before_MiB": before, "most_MiB": status("VmHWM"), "seconds": took,
                       "finished": finished}))  # fmt: skip
 
 

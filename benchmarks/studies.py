@@ -7,11 +7,12 @@ python benchmarks/studies.py workers --most 4            the same study on 1 .. 
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from scaling import status
 
 from liqsim.engine.memory import bytes_text
 from liqsim.engine.run import Threads, available_threads
@@ -85,7 +86,7 @@ def cells(n_paths: int, threads: int) -> None:
         print(f"wall         {wall:.1f} s on {threads} threads")
         print(f"processor    {spent:.1f} s, {100 * (spent / work - 1):.1f} % more than its tasks")
         print(f"store        {bytes_text(Place(folder / 'big.zarr').size(False))}")
-        print(f"peak memory  {bytes_text(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)}")
+        print(f"peak memory  {bytes_text(2**20 * status('VmHWM'))}")
         del ds
         import liqsim.plot as plot  # the libraries of pictures are not what is timed
 

@@ -387,7 +387,7 @@ def progress_bar(show: bool, total: int, done: int = 0) -> Iterator[Callable[[in
     """
     if not show:
         yield lambda count: None
-    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+    elif sys.stderr.isatty() or _in_notebook():
         from tqdm.auto import tqdm
 
         with tqdm(total=total, initial=done, unit="path", unit_scale=True, desc="simulating", smoothing=0.1) as bar:
@@ -396,6 +396,12 @@ def progress_bar(show: bool, total: int, done: int = 0) -> Iterator[Callable[[in
         lines = _Lines(total, done)
         yield lines.update
         lines.write()
+
+
+def _in_notebook() -> bool:
+    """Whether this is a notebook's process; to have imported its library is not enough."""
+    library = sys.modules.get("IPython")
+    return library is not None and hasattr(library.get_ipython(), "kernel")
 
 
 class _Lines:
