@@ -21,10 +21,11 @@ from liqsim.explain import Explanation, explain
 from liqsim.intervals import confidence_interval, difference, jackknife
 from liqsim.inverse import max_leverage, min_stop, position_size
 from liqsim.models import GBM, Kou, Merton, OUPremium
+from liqsim.passages import first_passage
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.replay import replay
 from liqsim.sensitivity import sensitivities
-from liqsim.sweep import first_passage, sweep
+from liqsim.sweep import sweep
 from liqsim.venues import (
     BasisCarry,
     DailyTimes,

@@ -21,6 +21,7 @@ from liqsim.venues.clock import parse_start
 
 __all__ = [
     "Settings",
+    "check_flag",
     "load_ids",
     "read_grid",
     "read_horizons",
@@ -79,6 +80,12 @@ class Settings:
             "start": None if self.start is None else self.start.isoformat(),
             "top_up": self.top_up,
         }
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse anything but True and False."""
+    if not isinstance(value, bool):
+        raise ParameterError(f"{name}={value!r} is not allowed; give True or False")
 
 
 def read_numbers(name: str, value: Any, unit: str, low: float, high: float, *, allow_inf: bool = False) -> np.ndarray:

@@ -8,17 +8,19 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from liqsim.arguments import Settings
 from liqsim.control import Control, make_control
-from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass
+from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass, tilted_passes
 from liqsim.engine.run import run_groups
 from liqsim.engine.tally import Sums, cell_sums
 from liqsim.engine.timeline import Clock, Timeline, build_timelines, to_nanoseconds, venue_clock
+from liqsim.fixed_levels import fixed_levels
+from liqsim.importance import choose_tilts, weighted_estimates
 from liqsim.models import PriceModel
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.results import group_name, sweep_estimates
@@ -32,6 +34,7 @@ __all__ = [
     "Cell",
     "CellRun",
     "book",
+    "cell_draws",
     "cell_estimates",
     "cell_pass",
     "cell_passes",
@@ -129,6 +132,24 @@ class Booked:
         """Sums of every pass over all paths."""
         return [functools.reduce(Sums.__add__, groups) for groups in self.sums]
 
+    def over_laws(self, laws: Sequence[Sequence[Pass]]) -> Booked:
+        """What several passes over paths of different laws have booked together.
+
+        Parameters
+        ----------
+        laws : sequence of sequence of Pass
+            For each of the first passes of this run, itself and those others, which came last and in this order;
+            without any all stays as it is.
+        """
+        if not laws:
+            return self
+        others = iter(self.sums[len(laws) :])
+        sums = []
+        for own, mine in zip(self.sums, laws, strict=False):
+            same = [own, *(next(others) for _ in mine[1:])]
+            sums.append([functools.reduce(Sums.__add__, parts) for parts in zip(*same, strict=True)])
+        return replace(self, sums=sums)
+
 
 def book(
     passes: Sequence[Pass],
@@ -197,6 +218,7 @@ def run_cells(
     n_groups: int | None = None,
     is_enough: Callable[[list[dict[str, np.ndarray]], int], bool] | None = None,
     controls: Sequence[Control] = (),
+    draws: Sequence[list[list[Pass]]] = (),
 ) -> CellRun:
     """Simulate cells.
 
@@ -215,8 +237,12 @@ def run_cells(
         Whether the estimates of all cells after a number of paths are accurate enough; all paths unless given.
     controls : sequence of Control, optional
         Of each cell, by which its estimates are corrected. They need groups.
+    draws : sequence of list of list of Pass, optional
+        For each pass of each cell the same over paths of several laws, the pass itself the first: their sums are
+        added. They need groups.
     """
-    flat = list(itertools.chain(*passes, *(control.passes for control in controls)))
+    every = [laws for cell in draws for laws in cell]
+    flat = list(itertools.chain(*passes, *(control.passes for control in controls), *(laws[1:] for laws in every)))
     n_cells = len(passes)
 
     def plain(sums: Iterable[Sums], n_paths: int) -> list[dict[str, np.ndarray]]:
@@ -229,14 +255,16 @@ def run_cells(
     def by_group(booked: Booked) -> list[dict[str, np.ndarray]]:
         groups = zip(zip(*booked.sums, strict=True), booked.group_paths.tolist(), strict=True)
         parts = [plain(sums, n) for sums, n in groups]
-        names = [name for name in parts[0][0] if not name.endswith("_se")]
+        names = [name for name in parts[0][0] if not name.endswith(("_se", "_ess"))]
         return [{name: np.stack([part[k][name] for part in parts], axis=-1) for name in names} for k in range(n_cells)]
 
     def estimates(booked: Booked, with_groups: bool) -> list[dict[str, np.ndarray]]:
         if not controls:
             found = plain(booked.totals(), booked.n_paths)
-            parts = by_group(booked) if with_groups else [{} for _ in found]
+            parts = by_group(booked) if with_groups or draws else [{} for _ in found]
             both = zip(found, parts, strict=True)
+            if draws:
+                return [weighted_estimates(cell, part, booked.group_paths) for cell, part in both]
             return [cell | {group_name(name): x for name, x in part.items()} for cell, part in both]
         sums = iter(booked.sums[sum(map(len, passes)) :])
         longest = max(settings.horizons) / to_nanoseconds(1.0)
@@ -250,11 +278,12 @@ def run_cells(
 
     def look(booked: Booked) -> bool:
         assert is_enough is not None
-        return is_enough(estimates(booked, False), booked.n_paths)
+        return is_enough(estimates(booked.over_laws(every), False), booked.n_paths)
 
     booked = book(
         flat, settings.n_paths, settings.threads, progress, n_groups or 1, look if is_enough is not None else None
     )
+    booked = booked.over_laws(every)
     return CellRun(estimates(booked, n_groups is not None), booked)
 
 
@@ -262,6 +291,14 @@ def control_cell(cell: Cell, settings: Settings, passes: Sequence[Pass]) -> Cont
     """Control variates of a cell."""
     window = entry_window(cell.venue, settings)
     return make_control(cell.model, cell.venue, cell.notional, cell.grid, settings, passes, window)
+
+
+def cell_draws(cell: Cell, settings: Settings, passes: Sequence[Pass]) -> list[list[Pass]]:
+    """The passes of a cell over paths of several laws, chosen for its levels."""
+    window = entry_window(cell.venue, settings)
+    levels = fixed_levels(cell.venue, cell.notional, cell.grid, settings, passes, window)
+    tilts = choose_tilts(cell.model, levels, settings.horizons)
+    return [tilted_passes(task, cell.model, tilts) for task in passes]
 
 
 def cell_estimates(

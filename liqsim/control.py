@@ -18,13 +18,13 @@ from liqsim.arguments import Settings
 from liqsim.engine.plan import Grid, Pass, watching_pass
 from liqsim.engine.tally import Sums
 from liqsim.errors import ParameterError
+from liqsim.fixed_levels import fixed_levels
 from liqsim.models import PriceModel
-from liqsim.positions import liquidation_price
 from liqsim.results import group_name, passage_estimates, se_name
-from liqsim.stats import jackknife_se
+from liqsim.stats import jackknife_se, left_out
 from liqsim.venues import Venue
 
-__all__ = ["CONTROL_GROUPS", "Control", "make_control"]
+__all__ = ["CONTROL_GROUPS", "Control", "make_control", "regressed"]
 
 CONTROL_GROUPS = 64
 """Groups of paths, unless asked for otherwise."""
@@ -92,28 +92,13 @@ class Control:
 
         Notes
         -----
-        Of the groups in a fold, ``y - b (c - E c)`` with the regression coefficients ``b`` of all groups outside it, so
-        that ``b`` and ``c`` are independent and the estimate has no bias, whatever the fit [1]_. The spread over groups
-        gives the error; to that of probabilities and times that of two paths in doubt is added, since controls that
-        have agreed with every path so far may still differ.
-
-        References
-        ----------
-        .. [1] A. N. Avramidis, J. R. Wilson (1993), A splitting scheme for control variates, Operations Research
-           Letters 14.
+        The spread over groups gives the error; to that of probabilities and times that of two paths in doubt is added,
+        since controls that have agreed with every path so far may still differ.
         """
-        n_paths, n_groups = int(group_paths.sum()), len(group_paths)
-        centred = self._centred(counts, n_paths)
-        y = np.stack(list(parts.values()))
-        fold = np.arange(n_groups) % _FOLDS
-        adjusted = y.copy()
-        for k in range(_FOLDS):
-            slope = _slopes(centred[..., fold != k], y[..., fold != k])
-            adjusted[..., fold == k] -= np.einsum("...cv,...cg->v...g", slope, centred[..., fold == k])
-        weights = group_paths / n_paths
-        whole = adjusted @ weights
-        left_out = (n_paths * whole[..., np.newaxis] - group_paths * adjusted) / (n_paths - group_paths)
-        errors = jackknife_se(np.moveaxis(left_out, -1, 0))
+        n_paths = int(group_paths.sum())
+        adjusted = regressed(np.stack(list(parts.values())), self._centred(counts, n_paths))
+        whole = adjusted @ (group_paths / n_paths)
+        errors = jackknife_se(np.moveaxis(left_out(whole, adjusted, group_paths), -1, 0))
         out: dict[str, np.ndarray] = {}
         for i, name in enumerate(parts):
             doubt = {"exit_time": longest}.get(name, 1.0 if name.startswith("p_") else 0.0) * _DOUBT / n_paths
@@ -132,6 +117,37 @@ class Control:
         distance = np.append(np.abs(np.log(self.levels)), np.inf)
         nearest = np.take_along_axis(self.columns, np.argmin(distance[self.columns], axis=-1)[..., np.newaxis], axis=-1)
         return np.concatenate([hits[:, self.columns], times[:, nearest]], axis=-2)
+
+
+def regressed(y: np.ndarray, centred: np.ndarray) -> np.ndarray:
+    """Estimates of groups of paths, corrected by controls.
+
+    Parameters
+    ----------
+    y : ndarray, shape (variable, ..., group)
+    centred : ndarray, shape (..., control, group)
+        Controls less their expectations.
+
+    Returns
+    -------
+    ndarray, shape (variable, ..., group)
+
+    Notes
+    -----
+    Of the groups in a fold, ``y - b c`` with the regression coefficients ``b`` of all groups outside it, so that ``b``
+    and ``c`` are independent and the estimate has no bias, whatever the fit [1]_.
+
+    References
+    ----------
+    .. [1] A. N. Avramidis, J. R. Wilson (1993), A splitting scheme for control variates, Operations Research
+       Letters 14.
+    """
+    fold = np.arange(y.shape[-1]) % _FOLDS
+    out = y.copy()
+    for k in range(_FOLDS):
+        slope = _slopes(centred[..., fold != k], y[..., fold != k])
+        out[..., fold == k] -= np.einsum("...cv,...cg->v...g", slope, centred[..., fold == k])
+    return out
 
 
 def _slopes(c: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -170,22 +186,7 @@ def make_control(
     ParameterError
         If the law of the first passages is not known.
     """
-    quantity = float(venue.contract.quantity(notional, settings.price))
-    value = float(venue.contract.value(quantity, settings.price))
-    shape = (len(grid.sides), len(grid.leverage), len(grid.stop))
-    found = np.full((*shape, 3), np.nan)
-    longest = max(passes, key=lambda task: task.arrays["instant"][-1])
-    for k, side in enumerate(grid.sides):
-        turn = 1.0 if side == "long" else -1.0
-        for i, paid in enumerate(_expected_payments(longest, side)):
-            price = liquidation_price(
-                venue, side, entry_price=settings.price, quantity=quantity, leverage=grid.leverage,
-                funding_paid=paid * value, window=window,
-            )  # fmt: skip
-            found[k, :, :, i] = (np.broadcast_to(price, shape[1]) / settings.price)[:, np.newaxis]
-        found[k, :, :, 2] = 1.0 - turn * grid.stop
-        is_adverse = (found[k] > 0.0) & (turn * (1.0 - found[k]) > 1e-9) & np.isfinite(found[k])
-        found[k] = np.where(is_adverse, found[k], np.nan)
+    found = fixed_levels(venue, notional, grid, settings, passes, window)
     levels, columns = np.unique(found, return_inverse=True)
     columns = np.where(np.isnan(found), -1, columns.reshape(found.shape))
     levels = levels[np.isfinite(levels)]
@@ -199,13 +200,3 @@ def make_control(
         p_hit[i], alive_time[i] = law.p_hit, law.alive_time
     counting = [watching_pass(task, model, levels) for task in passes] if len(levels) else []
     return Control(counting, levels, p_hit, alive_time, columns)
-
-
-def _expected_payments(task: Pass, side: str) -> tuple[float, float]:
-    """What is about paid at entry, and until the horizon, per entry notional; it only has to be near."""
-    rules, arrays = task.rules, task.arrays
-    charges = arrays[f"charge_{side}"]
-    mean = task.law["premium_mean"]
-    rate = rules["scale"] * (mean + float(np.clip(rules["interest"] - mean, -rules["clamp"], rules["clamp"])))
-    rate = float(np.clip(rate, -rules["cap"], rules["cap"])) * (1.0 if side == "long" else -1.0)
-    return float(charges[0]), float(charges.sum() + rate * arrays["pays"].sum())

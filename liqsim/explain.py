@@ -91,6 +91,9 @@ class Explanation:
         Runs of the kernel, one for each model, venue, notional and timeline.
     controls : int
         Runs besides that count control variates.
+    tilted : int or None
+        Runs besides over paths of other laws; 0 where no level is rare enough for them, None without importance
+        sampling.
     cells : int
         Cells of the result.
     n_paths, threads : int
@@ -114,6 +117,7 @@ class Explanation:
 
     runs: tuple[Run, ...]
     controls: int
+    tilted: int | None
     cells: int
     n_paths: int
     target: str
@@ -148,6 +152,10 @@ class Explanation:
         ]
         if self.controls:
             runs.append(f"{self.controls:,} more that count control variates")
+        if self.tilted:
+            runs.append(f"{self.tilted:,} more over paths of other laws, weighted")
+        elif self.tilted == 0:
+            runs.append("none over paths of other laws: no level is rare enough for importance sampling")
         if self.target:
             runs.append(f"until {self.target}")
         return [
@@ -196,7 +204,8 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
     ----------
     model, venue, leverage, stop, side, notional, price, horizon, premium, monitoring, gap_rule, start, top_up
         As in :func:`sweep`.
-    n_paths, rel_error, abs_error, error_at, groups, control, outputs, quantiles, times, seed, threads, progress
+    n_paths, rel_error, abs_error, error_at, groups, control, importance, outputs, quantiles, times, seed, threads, \
+    progress
         As in :func:`sweep`; no bar is shown. With an accuracy to reach, all paths allowed are counted.
 
     Returns
@@ -236,7 +245,8 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
     venue_names = {id(venue): name for name, venue in plan.venues.items()}
     flat = [(cell, task) for cell, group in zip(cells, ready.passes, strict=True) for task in group]
     counting = [task for control in ready.controls for task in control.passes]
-    tasks = [task for _, task in flat] + counting
+    tilted = [task for groups in ready.draws for laws in groups for task in laws[1:]]
+    tasks = [task for _, task in flat] + counting + tilted
     expected = forecast(tasks, settings.n_paths, settings.threads)
     n_groups = ready.n_groups or 1
     result = dataset_bytes(plan.n_cells, n_outer * len(grid.sides) * grid.leverage.size, _added(ready))
@@ -248,6 +258,7 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
     return Explanation(
         runs=tuple(_run(cell, task, settings, model_names, venue_names) for cell, task in flat),
         controls=len(counting),
+        tilted=len(tilted) if ready.draws else None,
         cells=plan.n_cells,
         n_paths=settings.n_paths,
         target=_target(ready),

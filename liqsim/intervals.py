@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from liqsim.errors import ParameterError
-from liqsim.results import CONTROLLED, FREEDOM, group_name, se_name
-from liqsim.stats import clopper_pearson_interval, jackknife_se, quantile_of_t, wilson_interval
+from liqsim.results import CONTROLLED, FREEDOM, WEIGHTED, group_name, se_name
+from liqsim.stats import clopper_pearson_interval, jackknife_se, quantile_of_t, upper_bound, wilson_interval
 
 __all__ = ["confidence_interval", "difference", "jackknife"]
 
@@ -89,7 +89,11 @@ def confidence_interval(
             used = "normal" if freedom is None else "student-t"
             half = quantile_of_t(level, freedom) * np.asarray(ds[se_name(name)].values, dtype=float)
             low, high = values - half, values + half
-            if x.attrs.get("estimator") == CONTROLLED and name.startswith("p_"):
+            estimator = x.attrs.get("estimator")
+            if name.startswith("p_") and estimator in (CONTROLLED, WEIGHTED):
+                if estimator == WEIGHTED:  # what was never seen was not on the unweighted paths either
+                    unseen = upper_bound(0.0, int(x.attrs["n_paths"]), 0.5 * (1.0 + level))
+                    high = np.where(values == 0.0, unseen, high)
                 low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
         attrs = {key: x.attrs[key] for key in ("units", "long_name") if key in x.attrs}
         out[name] = ((*x.dims, "bound"), np.stack([low, high], axis=-1), {**attrs, "interval": used, "level": level})

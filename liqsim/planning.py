@@ -140,7 +140,7 @@ class Plan:
         group_paths: np.ndarray,
         attrs: Mapping[str, Any],
         note: str = "",
-        is_controlled: bool = False,
+        estimator: str = "",
         outputs: Mapping[str, np.ndarray] | None = None,
         output_axes: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
@@ -155,8 +155,8 @@ class Plan:
         attrs : mapping
         note : str
             To be added to the notes.
-        is_controlled : bool
-            Whether control variates have corrected the estimates.
+        estimator : str
+            What gives estimates and errors by groups of paths; empty where all paths are one.
         outputs, output_axes : mapping, optional
             What was asked for by name, and the coordinates of its axes.
         """
@@ -177,7 +177,7 @@ class Plan:
             currencies(self.venues),
             group_paths,
             {**attrs, "notes": "\n".join(filter(None, [notes_of(self.venues), note]))},
-            is_controlled,
+            estimator,
             outputs,
             output_axes,
         )

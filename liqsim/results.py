@@ -25,11 +25,14 @@ __all__ = [
     "OUTPUTS",
     "PASSAGE_ESTIMATES",
     "SWEEP_AXES",
+    "TOTAL_WEIGHT",
+    "WEIGHTED",
     "Output",
     "comparison_dataset",
     "dataset_bytes",
     "described",
     "digests",
+    "effective_name",
     "fingerprint",
     "group_name",
     "passage_dataset",
@@ -47,6 +50,10 @@ _DAYS_PER_YEAR = 365.0
 
 CONTROLLED = "control variate"
 """Estimator of what control variates have corrected."""
+WEIGHTED = "importance sampling"
+"""Estimator of what weighted paths give."""
+TOTAL_WEIGHT = "total_weight"
+"""Mean weight of a path whatever its end, whose expectation is 1."""
 FREEDOM = "degrees_of_freedom"
 """Attribute of estimates whose error comes from groups of paths."""
 
@@ -146,6 +153,11 @@ def se_name(name: str) -> str:
     return f"{name}_se"
 
 
+def effective_name(name: str) -> str:
+    """Name of an estimate's effective number of events."""
+    return f"{name}_ess"
+
+
 def group_name(name: str) -> str:
     """Name of what holds an estimate for every group of paths."""
     return f"{name}_by_group"
@@ -161,6 +173,10 @@ def sweep_estimates(task: Pass, sums: CellSums, n_paths: int) -> dict[str, np.nd
     out["p_margin_call"] = sums.called / n_paths
     for name in list(out):
         out[se_name(name)] = proportion_se(out[name], n_paths)
+    if task.is_weighted:
+        for total, outcome in ((sums.liquidated, "liquidation"), (sums.stopped, "stop")):
+            out[effective_name(f"p_{outcome}")] = _effective(total, sums.weight_squares[outcome])
+        out[TOTAL_WEIGHT] = (sums.liquidated + sums.stopped + sums.survived) / n_paths
     nothing = Moments(np.zeros_like(sums.liquidated), np.zeros_like(sums.liquidated))
     moments = {
         "funding_cost": sums.funding_cost,
@@ -189,12 +205,23 @@ def passage_estimates(task: Pass, sums: Sums, levels: np.ndarray, n_paths: int) 
     distance = np.abs(np.log(levels))
     column = np.array([int(np.sum((side == side[i]) & (distance < distance[i]))) for i in range(len(levels))])
     p = cells.stopped[:, side, 0, column] / n_paths
+    weighted = {}
+    if task.is_weighted:
+        number = _effective(cells.stopped, cells.weight_squares["stop"])
+        weighted[effective_name("p_hit")] = number[:, side, 0, column]
+        weighted[TOTAL_WEIGHT] = p + cells.survived[:, side, 0, column] / n_paths
     return {
+        **weighted,
         "p_hit": p,
         "p_hit_se": proportion_se(p, n_paths),
         "alive_time": cells.time.mean(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
         "alive_time_se": cells.time.standard_error(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
     }
+
+
+def _effective(total: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Kish's effective number of events, ``(sum w)^2 / sum w^2``: as many without weights would say as much."""
+    return np.divide(total**2, squares, out=np.zeros_like(squares), where=squares > 0.0)
 
 
 def _covered(sums: CellSums, fund: float) -> Moments:
@@ -223,14 +250,21 @@ def label(ds: xr.Dataset, n_paths: int) -> xr.Dataset:
         if units:
             ds[name].attrs.setdefault("units", units)
     for name in ds.data_vars:
-        if str(name).removesuffix("_se").removesuffix("_by_group") in {**ESTIMATES, **PASSAGE_ESTIMATES}:
+        if _estimate_of(str(name)) in {**ESTIMATES, **PASSAGE_ESTIMATES}:
             ds[name].attrs = _about(str(name), n_paths)
     return ds
 
 
+def _estimate_of(name: str) -> str:
+    """Name of the estimate that a variable is about."""
+    for suffix in ("_se", "_ess", "_by_group"):
+        name = name.removesuffix(suffix)
+    return name
+
+
 def _about(name: str, n_paths: int) -> dict[str, Any]:
     """Attributes of an estimate, of its standard error, or of what holds it for every group of paths."""
-    of = name.removesuffix("_se").removesuffix("_by_group")
+    of = _estimate_of(name)
     estimator = "proportion" if name.startswith("p_") else "mean"
     if of in _ALL_OUTPUTS:
         units, long_name, _, _, estimator = _ALL_OUTPUTS[of]
@@ -238,6 +272,8 @@ def _about(name: str, n_paths: int) -> dict[str, Any]:
         units, long_name = {**ESTIMATES, **PASSAGE_ESTIMATES}[of]
     if name == group_name(of):
         return {"units": units, "long_name": f"{of} of each group of paths"}
+    if name == effective_name(of):
+        return {"units": "1", "long_name": f"effective number of paths behind {of}", "n_paths": n_paths}
     if name == se_name(of):
         return {"units": units, "long_name": f"standard error of {of}", "n_paths": n_paths}
     return {"units": units, "long_name": long_name, "estimator": estimator, "n_paths": n_paths}
@@ -251,7 +287,7 @@ def sweep_dataset(
     currency: tuple[str, str],
     group_paths: np.ndarray,
     attrs: Mapping[str, Any],
-    is_controlled: bool = False,
+    estimator: str = "",
     outputs: Mapping[str, np.ndarray] | None = None,
     output_axes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
@@ -271,8 +307,8 @@ def sweep_dataset(
     group_paths : ndarray of int, shape (group,)
         Paths of every group.
     attrs : mapping
-    is_controlled : bool
-        Whether control variates have corrected the estimates.
+    estimator : str
+        What gives estimates and errors by groups of paths; empty where all paths are one.
     outputs : mapping, optional
         What was asked for by name: arrays of shape (model, venue, notional[, horizon], side, leverage, stop[, axis]).
     output_axes : mapping, optional
@@ -299,9 +335,9 @@ def sweep_dataset(
     variables = {
         name: variable(full[: values.ndim], values, _about(name, n_paths)) for name, values in estimates.items()
     }
-    if is_controlled:
+    if estimator:
         for name in estimates.keys() & ESTIMATES.keys():
-            variables[name].attrs |= {"estimator": CONTROLLED, FREEDOM: len(group_paths) - 1}
+            variables[name].attrs |= {"estimator": estimator, FREEDOM: len(group_paths) - 1}
     for name, values in (outputs or {}).items():
         what = _ALL_OUTPUTS[name.removesuffix("_se")]
         dims = [*SWEEP_AXES[: None if what.has_horizon else -1], *_CELL, *([what.axis] if what.axis else [])]
@@ -401,13 +437,19 @@ def passage_dataset(
     has_horizon_axis: bool,
     n_paths: int,
     attrs: Mapping[str, Any],
+    n_groups: int = 1,
 ) -> xr.Dataset:
-    """Assemble the result of a first-passage run; ``estimates`` are of shape (horizon, level)."""
+    """Assemble the result of a first-passage run.
+
+    ``estimates`` are of shape (horizon, level); those of weighted paths have errors from ``n_groups`` groups.
+    """
     ds = xr.Dataset(
         {name: (("horizon", "level"), values) for name, values in estimates.items()},
         coords={"horizon": np.asarray(horizons, dtype="timedelta64[ns]"), "level": levels},
     )
     label(ds, n_paths)
+    for name in PASSAGE_ESTIMATES if n_groups > 1 else ():
+        ds[name].attrs |= {"estimator": WEIGHTED, FREEDOM: n_groups - 1}
     if not has_horizon_axis:
         ds = ds.squeeze("horizon")
     ds.attrs = dict(attrs)

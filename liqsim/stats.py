@@ -9,6 +9,7 @@ from scipy.special import betaincinv, ndtri, stdtrit
 __all__ = [
     "clopper_pearson_interval",
     "jackknife_se",
+    "left_out",
     "proportion_se",
     "quantile_of_t",
     "upper_bound",
@@ -89,3 +90,23 @@ def jackknife_se(left_out: np.ndarray) -> np.ndarray:
     """
     n = len(left_out)
     return np.sqrt((n - 1.0) / n * np.sum((left_out - left_out.mean(axis=0)) ** 2, axis=0))
+
+
+def left_out(whole: np.ndarray, parts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Means without one group after another.
+
+    Parameters
+    ----------
+    whole : ndarray
+        Mean over all paths.
+    parts : ndarray, shape (..., group)
+        Means over the groups.
+    counts : ndarray of int, shape (group,)
+        Paths of each group.
+
+    Returns
+    -------
+    ndarray, shape (..., group)
+    """
+    n = counts.sum()
+    return (n * whole[..., np.newaxis] - counts * parts) / (n - counts)

@@ -115,6 +115,8 @@ class Target:
             x, error = (estimates[key][np.ix_(*self.cells)] for key in (name, f"{name}_se"))
             if self.are_counts and name.startswith("p_"):
                 error = np.maximum(error, proportion_se((x * n_paths + 2.0) / (n_paths + 4.0), n_paths + 4))
+            elif name.startswith("p_"):
+                error = np.where(x == 0.0, np.maximum(error, 1.0 / n_paths), error)
             allowed = np.maximum(self.absolute.get(name, 0.0), self.relative.get(name, 0.0) * np.abs(x))
             with np.errstate(divide="ignore", invalid="ignore"):
                 excess = np.where(allowed > 0.0, error / allowed, np.inf)

@@ -1,4 +1,4 @@
-"""The public front door: liquidation grids and first passages."""
+"""The public front door: liquidation grids."""
 
 from __future__ import annotations
 
@@ -11,22 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from liqsim.arguments import read_horizons, read_looks, read_numbers, read_paths
-from liqsim.cells import Booked, book, clock_of, control_cell, run_cells
+from liqsim.arguments import check_flag
+from liqsim.cells import cell_draws, clock_of, control_cell, run_cells
 from liqsim.control import CONTROL_GROUPS, Control
 from liqsim.durations import Duration
-from liqsim.engine.plan import Pass, passage_pass, seed_key
-from liqsim.engine.run import check_threads
-from liqsim.engine.timeline import build_timelines
+from liqsim.engine.plan import Pass
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
 from liqsim.outputs import QUANTILES, Outputs, output_estimates, read_outputs
 from liqsim.planning import Plan, plan_sweep
-from liqsim.results import PASSAGE_ESTIMATES, passage_dataset, passage_estimates, provenance
-from liqsim.stopping import Target, horizon_labels, most_paths, reached_by, read_groups, read_target
+from liqsim.results import CONTROLLED, WEIGHTED, provenance
+from liqsim.stopping import Target, most_paths, reached_by, read_groups
 from liqsim.venues import Venue
 
-__all__ = ["Prepared", "first_passage", "prepare", "sweep"]
+__all__ = ["Prepared", "prepare", "sweep"]
 
 
 def sweep(
@@ -50,6 +48,7 @@ def sweep(
     error_at: Mapping[str, Any] | None = None,
     groups: int | None = None,
     control: bool = False,
+    importance: bool = False,
     outputs: str | Sequence[str] = (),
     quantiles: npt.ArrayLike = QUANTILES,
     times: Duration | Sequence[Duration] | None = None,
@@ -105,6 +104,9 @@ def sweep(
     control : bool
         Correct the estimates by control variates: first passages of fixed levels on the same paths, whose law closed
         forms know. A second pass, for a variance that is often 10 to 100 times smaller; at least 64 paths.
+    importance : bool
+        Draw ``n_paths`` paths from each of up to eight other laws besides, under which rare liquidations and stops are
+        usual, and weigh them; at least 64 paths. For probabilities below some per cent.
     outputs : str or list of str, optional
         What to compute besides, by name; see Notes.
     quantiles : array_like
@@ -190,19 +192,21 @@ def sweep(
     ready = prepare(
         model, venue, leverage=leverage, stop=stop, side=side, notional=notional, price=price, horizon=horizon,
         premium=premium, monitoring=monitoring, gap_rule=gap_rule, start=start, top_up=top_up, n_paths=n_paths,
-        rel_error=rel_error, abs_error=abs_error, error_at=error_at, groups=groups, control=control, outputs=outputs,
-        quantiles=quantiles, times=times, seed=seed, threads=threads,
+        rel_error=rel_error, abs_error=abs_error, error_at=error_at, groups=groups, control=control,
+        importance=importance, outputs=outputs, quantiles=quantiles, times=times, seed=seed, threads=threads,
     )  # fmt: skip
     plan, asked, target, n_groups = ready.plan, ready.outputs, ready.target, ready.n_groups
     passes, settings = ready.passes, plan.settings
     run = run_cells(
         passes, [plan.grid] * len(passes), settings, progress, n_groups,
         None if target is None else lambda found, n: target.is_met(plan.estimates(found), n), ready.controls,
+        ready.draws,
     )  # fmt: skip
     estimates, booked = plan.estimates(run.found), run.booked
     if not ready.shows_groups:
         estimates = {name: x for name, x in estimates.items() if not name.endswith("_by_group")}
-    inputs = plan.inputs() | ({"groups": n_groups} if n_groups else {}) | ({"control": True} if control else {})
+    inputs = plan.inputs() | ({"groups": n_groups} if n_groups else {})
+    inputs |= {name: True for name, on in (("control", control), ("importance", importance)) if on}
     sums = iter(booked.totals())
     more = [
         output_estimates(asked, [(task, next(sums)) for task in group], plan.grid, booked.n_paths) for group in passes
@@ -215,7 +219,7 @@ def sweep(
         booked.group_paths,
         attrs,
         reached.note,
-        is_controlled=control,
+        estimator=CONTROLLED if control else WEIGHTED if importance else "",
         outputs=plan.estimates(more),
         output_axes=asked.axes,
     )
@@ -240,6 +244,8 @@ class Prepared:
         Of each cell of the plan.
     controls : list of Control
         Of each cell; none where none were asked for.
+    draws : list of list of list of Pass
+        For each pass of each cell, itself and the same over paths of other laws; none where none were asked for.
     """
 
     plan: Plan
@@ -249,6 +255,7 @@ class Prepared:
     shows_groups: bool
     passes: list[list[Pass]]
     controls: list[Control]
+    draws: list[list[list[Pass]]]
 
 
 def prepare(
@@ -261,6 +268,7 @@ def prepare(
     error_at: Any,
     groups: Any,
     control: Any,
+    importance: Any,
     outputs: Any,
     quantiles: Any,
     times: Any,
@@ -268,109 +276,24 @@ def prepare(
 ) -> Prepared:
     """Check the arguments of :func:`sweep`; ``shared`` are the others of :func:`liqsim.planning.plan_sweep`."""
     plan = plan_sweep(model, venue, n_paths=most_paths(n_paths, rel_error, abs_error), **shared)
-    if not isinstance(control, bool):
-        raise ParameterError(f"control={control!r} is not allowed; give True or False")
+    check_flag("control", control)
+    check_flag("importance", importance)
+    if importance and (control or outputs):
+        other = "control=True" if control else f"outputs={outputs!r}"
+        raise ParameterError(f"importance=True does not go with {other}; ask for one after the other")
     settings, cells = plan.settings, plan.cells
-    n_groups = read_groups(CONTROL_GROUPS if control and groups is None else groups, settings.n_paths)
+    n_groups = read_groups(CONTROL_GROUPS if (control or importance) and groups is None else groups, settings.n_paths)
     clocks = [clock_of(v, settings) for v in plan.venues.values()]
     asked = read_outputs(outputs, quantiles, times, clocks, settings)
-    target = plan.target(rel_error, abs_error, error_at, are_counts=not control)
+    target = plan.target(rel_error, abs_error, error_at, are_counts=not (control or importance))
     passes = [[asked.booking(plan.make(cell, timeline)) for timeline in plan.timelines(cell.venue)] for cell in cells]
     asked.check_memory(passes, n_groups or 1, settings.threads)
     plan.check_memory(settings.threads, kept=2 * sum(plan.tallies) * (n_groups or 1))
     controls = []
     if control:
         controls = [control_cell(cell, settings, mine) for cell, mine in zip(cells, passes, strict=True)]
-    return Prepared(plan, asked, target, n_groups, groups is not None, passes, controls)
-
-
-def first_passage(
-    model: PriceModel,
-    levels: npt.ArrayLike,
-    horizon: Duration | Sequence[Duration] = "30D",
-    *,
-    monitoring: Duration | Literal["continuous"] = "continuous",
-    n_paths: int | None = None,
-    rel_error: float | Mapping[str, float] | None = None,
-    abs_error: float | Mapping[str, float] | None = None,
-    error_at: Mapping[str, Any] | None = None,
-    seed: int | np.random.SeedSequence = 0,
-    threads: int | None = None,
-    progress: bool = False,
-) -> xr.Dataset:
-    """Simulate when the price first reaches each of several levels.
-
-    Parameters
-    ----------
-    model : PriceModel
-        Price dynamics.
-    levels : array_like, shape (n_level,)
-        Price ratios to the start, in (0, inf) and not 1: below 1 the minimum has to reach them, above 1 the maximum.
-    horizon : duration or list
-        End of the watch. A list becomes a dimension.
-    monitoring : "continuous" or duration
-        Time between looks at the price; the first look is one interval after the start.
-    n_paths, rel_error, abs_error, error_at, seed, threads, progress
-        As in :func:`sweep`; a number as error target is about ``p_hit``.
-
-    Returns
-    -------
-    xarray.Dataset
-        dims ``(level,)`` or ``(horizon, level)``: ``p_hit`` [1], ``alive_time`` = E[min(tau, T)] [d], each with its
-        standard error.
-
-    Raises
-    ------
-    ParameterError
-        If an argument is outside what it may be.
-
-    Notes
-    -----
-    With continuous monitoring the estimate has no time-step error. A crossing within a Brownian segment enters
-    ``alive_time`` with its conditional mean time given both ends of the segment, which is unbiased and less noisy.
-
-    Examples
-    --------
-    >>> import liqsim as lq
-    >>> ds = lq.first_passage(lq.GBM(sigma=0.6), levels=[0.9, 1.1], horizon="7D", n_paths=20_000, seed=1)
-    >>> exact = lq.analytic.first_passage_probability(lq.GBM(sigma=0.6), 0.9, "7D")
-    >>> bool(abs(ds.p_hit.sel(level=0.9) - exact) < 4 * ds.p_hit_se.sel(level=0.9))
-    True
-    """
-    if not isinstance(model, PriceModel):
-        raise ParameterError(f"model={model!r} is not a PriceModel; give GBM, Merton or Kou")
-    ratios = read_numbers("levels", levels, "(price ratio to the start)", 0, 1e12)
-    if np.any(ratios == 1.0):
-        raise ParameterError("levels=1 is the start itself; give ratios below or above 1")
-    horizons, has_horizons = read_horizons(horizon)
-    checks = read_looks(monitoring, horizons)
-    most = read_paths(most_paths(n_paths, rel_error, abs_error))
-    threads = check_threads(threads)
-    key = seed_key(seed)
-    labels = {"horizon": horizon_labels(horizons), "level": ratios.tolist()}
-    target = read_target(rel_error, abs_error, error_at, "p_hit", list(PASSAGE_ESTIMATES), labels)
-    passes = [passage_pass(model, ratios, timeline, key) for timeline in build_timelines(horizons, None, checks)]
-
-    def estimates(booked: Booked) -> dict[str, np.ndarray]:
-        found = [passage_estimates(*both, ratios, booked.n_paths) for both in zip(passes, booked.totals(), strict=True)]
-        out = {name: np.empty((len(horizons), len(ratios))) for name in found[0]}
-        for task, values in zip(passes, found, strict=True):
-            for name, x in values.items():
-                out[name][list(task.horizons)] = x
-        return out
-
-    booked = book(
-        passes, most, threads, progress,
-        is_enough=None if target is None else lambda booked: target.is_met(estimates(booked), booked.n_paths),
-    )  # fmt: skip
-    found = estimates(booked)
-    inputs = {
-        "model": model.to_dict(),
-        "levels": ratios.tolist(),
-        "horizon_ns": horizons,
-        "monitoring_ns": checks,
-    }
-    reached = reached_by(target, found, booked.n_paths, most)
-    attrs = provenance("first_passage", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
-    attrs |= {"notes": reached.note} if target is not None else {}
-    return passage_dataset(ratios, np.asarray(horizons), found, has_horizons, booked.n_paths, attrs)
+    draws = []
+    if importance:
+        draws = [cell_draws(cell, settings, mine) for cell, mine in zip(cells, passes, strict=True)]
+        passes = [[laws[0] for laws in cell] for cell in draws]
+    return Prepared(plan, asked, target, n_groups, groups is not None, passes, controls, draws)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,11 +26,12 @@ from liqsim.errors import MarginRuleError, ParameterError
 from liqsim.models import Kou, Merton, OUPremium, PriceModel
 from liqsim.venues import Venue
 
-__all__ = ["SIDES", "Grid", "Pass", "passage_pass", "seed_key", "sweep_pass", "watching_pass"]
+__all__ = ["SIDES", "Grid", "Pass", "passage_pass", "seed_key", "sweep_pass", "tilted_passes", "watching_pass"]
 
 SIDES = ("long", "short")
 
 _NEVER = 1e300
+_PREMIUM = ("premium_start", "premium_mean", "reversion", "premium_vol", "correlation")
 _NO_JUMPS, _NORMAL_JUMPS, _EXPONENTIAL_JUMPS = range(3)
 
 
@@ -158,6 +160,11 @@ class Pass:
     def fund(self) -> float:
         """What the venue's fund covers of a loss beyond the margin, per entry notional."""
         return float(self.rules["procedure"]["fund"])
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether ends are booked with weights, as paths are drawn from other laws too."""
+        return bool(self.rules.get("tilts"))
 
     @property
     def carries(self) -> bool:
@@ -340,3 +347,28 @@ def watching_pass(task: Pass, model: PriceModel, levels: np.ndarray) -> Pass:
         window=("",) * n, horizon=task.arrays["horizon"], horizons=task.horizons,
     )  # fmt: skip
     return passage_pass(model, levels, timeline, task.rules["key"])
+
+
+def tilted_passes(task: Pass, model: PriceModel, tilts: Sequence[float]) -> list[Pass]:
+    """A pass over paths of the model's law, followed by the same over paths of its Esscher transforms.
+
+    Each books ends with the weights of the balance heuristic, so that the sums of all, over the number of paths of one,
+    are estimates under the model's law; see the kernel's ``weights.pxd``. The premium keeps its law given the price.
+
+    Parameters
+    ----------
+    task : Pass
+    model : PriceModel
+        Its law.
+    tilts : sequence of float
+        At most 16.
+    """
+    weights = [(theta, float(model.exponent(theta))) for theta in tilts]
+    visits = task.law["visit_share"] / task.law["mean_gap"]
+    passes = []
+    for k, theta in enumerate([0.0, *tilts]):
+        price = _law(model.tilted(theta) if theta else model, None, visits)
+        law = task.law | {name: x for name, x in price.items() if name not in _PREMIUM} | {"lean": theta * model.sigma}
+        key = (task.rules["key"][0], task.rules["key"][1] ^ k)
+        passes.append(replace(task, law=law, rules={**task.rules, "tilts": weights, "key": key}))
+    return passes

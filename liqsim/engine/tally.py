@@ -9,6 +9,7 @@ is booked by itself, amount by amount, in every column that is left when it ends
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -27,6 +28,7 @@ _SQUARE_HIGH_SCALE = 2.0**-16
 _SQUARE_LOW_SCALE = 2.0**-58
 _PRODUCT_HIGH_SCALE = 4.0
 _PRODUCT_LOW_SCALE = 2.0**-44
+_WEIGHTED_LOW_SCALE = 2.0**-76
 _MOST_WAITING = 2**32  # paths that an int64 tally of passages or of the P&L can hold
 _CALLED, _SHORT, _RUINED = 28, 29, 30  # counts of carried positions
 
@@ -208,7 +210,8 @@ class CellSums:
     ``liquidated`` counts the paths on which the venue has closed any part of the position, ``cut`` those of them on
     which it did not close all, ``called`` those on which it called for margin, ``short`` those with a loss beyond the
     margin, ``ruined`` those on which nothing of the margin is left. ``returned`` is what a trader who was liquidated
-    gets back, less what they have added on calls. ``by_outcome`` holds what belongs to each of :data:`OUTCOMES`.
+    gets back, less what they have added on calls. ``by_outcome`` holds what belongs to each of :data:`OUTCOMES`. Where
+    ends are weighted, ``weight_squares`` are sums of the squared weights of liquidations and stops.
     """
 
     liquidated: np.ndarray
@@ -229,6 +232,7 @@ class CellSums:
     closed_share: Moments
     topped_up: Moments
     uncovered: Moments
+    weight_squares: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def _moments(sums: np.ndarray, quantity: int) -> Moments:
@@ -248,11 +252,16 @@ class _Ends:
     """Whole positions that ended in one way: their number, moments of what was paid, of the time and the price gain."""
 
     def __init__(self, sums: np.ndarray) -> None:
-        self.count = sums[..., 0]
+        self.count = self.square_count = sums[..., 0]
         self.paid, self.time, self.gain = (sums[..., 1 + k] * _VALUE_SCALE for k in range(3))
         self.paid2, self.time2, self.gain2, self.paid_gain = (
             sums[..., 4 + k] * _PRODUCT_LOW_SCALE + sums[..., 8 + k] * _PRODUCT_HIGH_SCALE for k in range(4)
         )
+
+    @classmethod
+    def read(cls, task: Pass, sums: np.ndarray) -> _Ends:
+        """Those that a pass has booked."""
+        return _WeightedEnds(sums) if task.is_weighted else cls(sums)
 
     def amount(self, constant: np.ndarray | float = 0.0, paid: float = 0.0, gain: np.ndarray | float = 0.0) -> Moments:
         """Moments of ``constant + paid * (what was paid) + gain * (price gain)``."""
@@ -270,6 +279,20 @@ class _Ends:
     @property
     def duration(self) -> Moments:
         return Moments(self.time, self.time2)
+
+
+class _WeightedEnds(_Ends):
+    """The same with weights, but without second moments, which groups of paths have to give.
+
+    ``square_count`` is the sum of the squared weights.
+    """
+
+    def __init__(self, sums: np.ndarray) -> None:
+        self.count, self.paid, self.time, self.gain = (
+            sums[..., k] * _VALUE_SCALE + sums[..., 4 + k] * _WEIGHTED_LOW_SCALE for k in range(4)
+        )
+        self.square_count = sums[..., 8] * _VALUE_SCALE + sums[..., 9] * _WEIGHTED_LOW_SCALE
+        self.paid2 = self.time2 = self.gain2 = self.paid_gain = np.zeros_like(self.count)
 
 
 Terms = tuple[np.ndarray | float, float, np.ndarray | float]
@@ -309,10 +332,10 @@ def cell_sums(task: Pass, sums: Sums) -> CellSums:
     """
     # axes after the end is taken: horizon, side, row, column, field
     liquidated, drained, bankrupt = (
-        _Ends(sums.whole.prefix(end, (0, 3))) for end in (_LIQUIDATED, _DRAINED, _BANKRUPT)
+        _Ends.read(task, sums.whole.prefix(end, (0, 3))) for end in (_LIQUIDATED, _DRAINED, _BANKRUPT)
     )
-    stopped, overdrawn = (_Ends(sums.whole.prefix(end, (0, 2))) for end in (_STOPPED, _OVERDRAWN))
-    survived = _Ends(sums.whole.prefix(_SURVIVED, (2, 3)))
+    stopped, overdrawn = (_Ends.read(task, sums.whole.prefix(end, (0, 2))) for end in (_STOPPED, _OVERDRAWN))
+    survived = _Ends.read(task, sums.whole.prefix(_SURVIVED, (2, 3)))
     n_liquidated = liquidated.count + drained.count + bankrupt.count
     nothing = Moments(np.zeros_like(n_liquidated), np.zeros_like(n_liquidated))
 
@@ -372,8 +395,26 @@ def cell_sums(task: Pass, sums: Sums) -> CellSums:
         closed_share=Moments(n_liquidated, n_liquidated),
         topped_up=nothing,
         uncovered=nothing,
+        weight_squares=_weight_squares(task, every),
     )
     return _add_carried(task, whole, sums.carried) if task.carries else whole
+
+
+def _weight_squares(task: Pass, every: Sequence[_Ends]) -> dict[str, np.ndarray]:
+    if not task.is_weighted:
+        return {}
+    ways = {"liquidation": every[:_STOPPED], "stop": every[_STOPPED:_SURVIVED]}
+    return {name: np.sum([ends.square_count for ends in these], axis=0) for name, these in ways.items()}
+
+
+def _unweighted(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted sums of carried positions in the places of plain ones, squares being 0; and the squared weights."""
+    out = np.zeros_like(sums)
+    first_low = [(0, 3), *((1 + 3 * k, 2 + 3 * k) for k in range(9)), *((_CALLED + k, 12 + 3 * k) for k in range(3))]
+    for high, low in first_low:
+        scale = _VALUE_SCALE if high in (0, _CALLED, _SHORT, _RUINED) else 1.0
+        out[..., high] = scale * (sums[..., high] + sums[..., low] * (_WEIGHTED_LOW_SCALE / _VALUE_SCALE))
+    return out, sums[..., 6] * _VALUE_SCALE + sums[..., 9] * _WEIGHTED_LOW_SCALE
 
 
 def _cells(by_outcome: dict[str, OutcomeSums], **others: Any) -> CellSums:
@@ -400,6 +441,13 @@ def _returned(task: Pass, count: np.ndarray, pnl: Moments, shortfall: Moments) -
 def _add_carried(task: Pass, whole: CellSums, carried: Totals) -> CellSums:
     # Closed and stopped count from their horizon on, open at theirs; closed and open in all columns that are left.
     ends = [carried.prefix(end, axes) for end, axes in enumerate(((0, 3), (0,), (3,), (0,), (3,)))]
+    squares = whole.weight_squares
+    if task.is_weighted:
+        ends, carried_squares = zip(*map(_unweighted, ends), strict=True)
+        squares = {
+            "liquidation": squares["liquidation"] + carried_squares[0] + carried_squares[3] + carried_squares[4],
+            "stop": squares["stop"] + carried_squares[1],
+        }
     booked = np.sum(ends, axis=0)
     cut = ends[3][..., 0] + ends[4][..., 0]
     parts = {"liquidation": ends[0] + ends[3] + ends[4], "stop": ends[1], "survival": ends[2]}
@@ -419,5 +467,6 @@ def _add_carried(task: Pass, whole: CellSums, carried: Totals) -> CellSums:
         short=whole.short + booked[..., _SHORT],
         ruined=whole.ruined + booked[..., _RUINED],
         returned=whole.returned + _returned(task, liquidated[..., 0], _moments(liquidated, 3), _moments(liquidated, 4)),
+        weight_squares=squares,
         **others,
     )

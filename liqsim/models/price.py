@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -79,6 +79,36 @@ class PriceModel(ABC):
             psi = psi + self.jump_rate * (self.jump_transform(u) - 1.0)
         return np.asarray(psi)
 
+    @property
+    @abstractmethod
+    def exponent_strip(self) -> tuple[float, float]:
+        """Open interval of real ``u`` in which :meth:`exponent` is finite."""
+
+    @abstractmethod
+    def tilted(self, theta: float) -> PriceModel:
+        """The law whose density is ``exp(theta X_t - psi(theta) t)``, its Esscher transform.
+
+        Parameters
+        ----------
+        theta : float
+            Inside :attr:`exponent_strip`.
+
+        Returns
+        -------
+        PriceModel
+            Of the same kind, with exponent ``psi(u + theta) - psi(theta)``.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter of that law is beyond what this package follows.
+
+        References
+        ----------
+        .. [1] H. U. Gerber, E. S. W. Shiu (1994), Option pricing by Esscher transforms, Transactions of the Society of
+           Actuaries 46.
+        """
+
     def cumulants(self, dt: float) -> tuple[float, float, float, float]:
         """First four cumulants of the log return over ``dt`` years."""
         lam = self.jump_rate
@@ -143,6 +173,13 @@ class GBM(PriceModel):
     @property
     def total_drift(self) -> float:
         return self.drift
+
+    @property
+    def exponent_strip(self) -> tuple[float, float]:
+        return -math.inf, math.inf
+
+    def tilted(self, theta: float) -> GBM:
+        return GBM(self.sigma, self.drift + theta * self.sigma**2)
 
     def jump_transform(self, u: npt.ArrayLike) -> np.ndarray:
         return np.ones_like(np.asarray(u))
@@ -212,6 +249,19 @@ class Merton(PriceModel):
     @property
     def total_drift(self) -> float:
         return self.drift
+
+    @property
+    def exponent_strip(self) -> tuple[float, float]:
+        return -math.inf, math.inf
+
+    def tilted(self, theta: float) -> Merton:
+        law = Merton(
+            self.sigma,
+            self.intensity * float(self.jump_transform(theta)),
+            self.jump_mean + theta * self.jump_std**2,
+            self.jump_std,
+        )
+        return replace(law, drift=self.log_drift + theta * self.sigma**2 - law.log_drift)
 
     def jump_transform(self, u: npt.ArrayLike) -> np.ndarray:
         u = np.asarray(u)
@@ -286,6 +336,16 @@ class Kou(PriceModel):
     @property
     def total_drift(self) -> float:
         return self.drift
+
+    @property
+    def exponent_strip(self) -> tuple[float, float]:
+        return -self.eta_down, self.eta_up
+
+    def tilted(self, theta: float) -> Kou:
+        rate = float(self.jump_transform(theta))
+        p_up = self.p_up * self.eta_up / (self.eta_up - theta) / rate
+        law = Kou(self.sigma, self.intensity * rate, p_up, self.eta_up - theta, self.eta_down + theta)
+        return replace(law, drift=self.log_drift + theta * self.sigma**2 - law.log_drift)
 
     def jump_transform(self, u: npt.ArrayLike) -> np.ndarray:
         u = np.asarray(u)

@@ -49,8 +49,8 @@ def test_gains(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_intervals_cover_what_they_say():
-    """Of 400 intervals 95 % hold the exact value, within four standard errors; conservative ones hold it oftener."""
-    n = 400
+    """Of 150 intervals 95 % hold the exact value, within four standard errors; conservative ones hold it oftener."""
+    n = 150
     slack = 4 * np.sqrt(0.95 * 0.05 / n)
     for row in intervals.measure(n):
         if row.interval == "normal" and row.exact < 1e-3 and row.what.startswith("probability"):

@@ -62,8 +62,8 @@ def test_discrete_checks_against_continuous_controls():
 
 @pytest.mark.slow
 def test_no_bias_and_right_errors_over_seeds():
-    """200 small runs: the mean of z is 0 and its spread 1, for targets that differ from their controls."""
-    model, n = MODELS["kou"], 200
+    """80 small runs: the mean of z is 0 and its spread 1, for targets that differ from their controls."""
+    model, n = MODELS["kou"], 80
     given = {"leverage": 1.2, "stop": STOP, "side": "long", "horizon": "5D", "n_paths": 3200, "control": True}
     paid = RATE * lq.analytic.expected_alive_payments(model, 1 - STOP, "8h", "5D")
     level = (1 - 1 / 15) / (1 - 0.004)

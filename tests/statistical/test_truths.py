@@ -53,6 +53,11 @@ def load(shared):
     return json.loads((shared / "reference" / "truths_public.json").read_text())
 
 
+METHODS = {
+    "plain": {"n_paths": N_PATHS},
+    "control": {"n_paths": N_PATHS, "control": True},
+    "importance": {"n_paths": 100_000, "importance": True},  # from each of several laws
+}
 VARIABLE = {
     "prob_liquidation": "p_liquidation",
     "prob_liquidated_through_stop": "p_liquidation",
@@ -63,8 +68,8 @@ VARIABLE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("control", [False, True])
-def test_reference_positions(shared, control):
+@pytest.mark.parametrize("method", METHODS)
+def test_reference_positions(shared, method):
     """Liquidated, stopped, alive, short of margin: continuous and discrete monitoring, linear and inverse."""
     done = 0
     for truth in load(shared):
@@ -80,7 +85,7 @@ def test_reference_positions(shared, control):
         ds = lq.sweep(
             model_of(params), venue,
             leverage=contract["leverage"], stop=contract.get("stop_distance") or math.inf, side=contract["side"],
-            horizon=horizon_of(contract), n_paths=N_PATHS, seed=SEED, control=control,
+            horizon=horizon_of(contract), seed=SEED, **METHODS[method],
             monitoring="continuous" if looks is None else nanoseconds(contract["horizon_days"] / looks),
         ).squeeze()  # fmt: skip
         name = VARIABLE[truth["quantity"]]
@@ -116,8 +121,8 @@ def test_reference_first_passages(shared):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("control", [False, True])
-def test_reference_margin_that_funding_eats(shared, control):
+@pytest.mark.parametrize("method", METHODS)
+def test_reference_margin_that_funding_eats(shared, method):
     """A constant funding payment moves the liquidation level at every stamp."""
     for truth in load(shared):
         contract = truth["contract"]
@@ -128,14 +133,14 @@ def test_reference_margin_that_funding_eats(shared, control):
         ds = lq.sweep(
             model_of(truth["params"]), lq.Venue.from_tiers(tiers, contract=contract["kind"], funding=funding),
             leverage=contract["leverage"], side=contract["side"], horizon=horizon_of(contract),
-            n_paths=N_PATHS, seed=SEED, control=control,
+            seed=SEED, **METHODS[method],
         ).squeeze()  # fmt: skip
         assert_agrees(ds.p_liquidation, ds.p_liquidation_se, truth["value"], truth["id"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("control", [False, True])
-def test_reference_premium_funding_until_a_fixed_level(shared, control):
+@pytest.mark.parametrize("method", METHODS)
+def test_reference_premium_funding_until_a_fixed_level(shared, method):
     """Funding from an OU premium, paid each 8 h while a fixed price level has not been reached."""
     step = 8 / 8760
     for truth in load(shared):
@@ -151,8 +156,7 @@ def test_reference_premium_funding_until_a_fixed_level(shared, control):
         venue = lq.Venue.from_tiers([(0, 1e9, 0.004, 100)], funding=lq.PremiumFunding("8h", notional="entry"))
         ds = lq.sweep(
             model_of(params), venue, premium=premium, leverage=1.5, side=contract["side"],
-            stop=abs(contract["barrier_ratio"] - 1), horizon=horizon_of(contract), n_paths=N_PATHS, seed=SEED,
-            control=control,
+            stop=abs(contract["barrier_ratio"] - 1), horizon=horizon_of(contract), seed=SEED, **METHODS[method],
         ).squeeze()  # fmt: skip
         sign = 1.0 if contract["side"] == "long" else -1.0
         assert_agrees(sign * ds.funding_cost, ds.funding_cost_se, truth["value"], truth["id"])

@@ -7,6 +7,7 @@ cdef enum:
     LINES = 64           # affine pieces of the maintenance requirement, at most
     TIERS = 256          # its tiers, at most
     SETS = 4             # requirements that take turns, or are looked at on occasions of their own, at most
+    TILTS = 16           # laws besides the model's own that paths may be drawn from, at most
     BUFFER = 64          # records that wait to be booked; they and their values fit in L1
     KINDS = 6
     LIQUIDATED = 0       # ends of a position, as booked; see tally.pxd
@@ -39,6 +40,7 @@ cdef struct Law:
     double p_up, mean_up, mean_down
     double visit_share           # of the events that a path stops at: no jump, but a look of the venue's own choosing
     double premium_start, premium_mean, reversion, premium_vol, correlation
+    double lean                  # what the Brownian motion drifts by under the law that paths are drawn from, per year
 
 cdef struct Tiers:
     # Requirement per entry value of a share q at value ratio w; liqsim.venues.margin.Requirement in numbers.
@@ -95,6 +97,9 @@ cdef struct Rules:
     const int32_t *time_bin       # [n_intervals] bin of times to which passages within the interval belong, or NULL
     int n_times                   # such bins
     int books_pnl
+    int n_tilts                   # ends are weighted: see weights.pxd
+    double tilt[TILTS]            # per log price
+    double exponent[TILTS]        # per year
     uint32_t key[2]
 
 cdef struct Lanes:
@@ -171,6 +176,7 @@ cdef struct Block:
     int32_t r_kind[BUFFER]
     int64_t r_cell[BUFFER]
     int64_t r_flip[BUFFER]           # 0, or -1 for a record taken back
+    uint64_t r_path[BUFFER]
     double r_side[BUFFER]
     double r_margin[BUFFER]
     double r_paid[BUFFER]

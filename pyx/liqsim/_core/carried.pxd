@@ -19,6 +19,7 @@ from liqsim._core.block cimport LANES, NEVER, ONE_RATE, STEPS, TIERS, Block, Rul
 from liqsim._core.levels cimport Line, anchor, direction, level_from, line_of, log_level, never, sharpen, tier_of
 from liqsim._core.tally cimport largest
 from liqsim._core.vmath cimport bits_of, vexp, vlog
+from liqsim._core.weights cimport split, weight_of
 
 cdef enum:
     ENDS = 5              # closed by the venue; stopped; open at the horizon; cut, then stopped; cut, then open
@@ -274,10 +275,26 @@ cdef inline void post(int64_t *cell, const double *v, Block *b) noexcept nogil:
             bits_of((square - (high - magic) * 1.52587890625e-05) * 288230376151711744.0 + magic) - magic_bits)
 
 
+cdef inline void post_weighted(int64_t *cell, const double *v, double weight, const uint8_t *flags, Block *b) noexcept nogil:
+    # The same with weights, whose squares stand where those of values would; a low part follows or stands three on.
+    cdef int k
+    split(weight, &cell[0], &cell[3], 0)
+    split(weight * weight, &cell[6], &cell[9], 0)
+    for k in range(VALUES):
+        if not weight * fabs(v[k]) < largest():
+            b.bad = 1
+            return
+        split(weight * v[k], &cell[1 + 3 * k], &cell[2 + 3 * k], 0)
+    for k in range(3):
+        if flags[k]:
+            split(weight, &cell[CALLED + k], &cell[12 + 3 * k], 0)
+
+
 cdef inline void book_end(Carried *c, Block *b, const Rules *rules, int n, int end, int horizon, int col, double w,
                           double t) noexcept nogil:
     # Book position n as if all that is left of it were closed at value ratio w; the position itself stays as it is.
     cdef double v[VALUES]
+    cdef uint8_t flags[3]
     cdef int64_t *cell = c.tally + (
         (<int64_t> ((horizon * 2 + c.side[n]) * ENDS + end) * rules.n_rows + c.row[n]) * rules.n_cols + col) * CARRIED_FIELDS
     cdef double q = c.q[n], cash = c.cash[n], margin = rules.margin[c.row[n]]
@@ -295,6 +312,12 @@ cdef inline void book_end(Carried *c, Block *b, const Rules *rules, int n, int e
     v[6] = c.closed[n]
     v[7] = c.topped[n]
     v[8] = v[4] - rules.procedure.fund if v[4] > rules.procedure.fund else 0.0
+    if rules.n_tilts > 0:
+        flags[0] = c.is_called[n]
+        flags[1] = cash < -1e-12
+        flags[2] = cash < 1e-12
+        post_weighted(cell, v, weight_of(rules, log_level(rules, w), t), flags, b)
+        return
     post(cell, v, b)
     if b.pnl != NULL:
         book_carried_pnl(b, rules, horizon * 2 + c.side[n], 0 if end == END_CLOSED else 2 if end in (END_OPEN, END_CUT_OPEN)

@@ -138,7 +138,7 @@ cdef inline void inform_premium(Block *b, Lanes *g, int m, const Law *law, doubl
         covariance = law.correlation * xi / law.reversion * (
             vexp(law.reversion * (g.t[n] + g.dt[n] - end)) - vexp(law.reversion * (g.t[n] - end)))
         dt = g.dt[n] if g.dt[n] > 1e-30 else 1e-30
-        b.u[n] = covariance * (sqrt(g.r2[n]) * g.c1[n]) / sqrt(dt)
+        b.u[n] = covariance * (sqrt(g.r2[n]) * g.c1[n]) / sqrt(dt) + covariance * law.lean
         b.v[n] = covariance * covariance / dt
     for n in range(m):
         b.premium_shift[g.lane[n]] += b.u[n]

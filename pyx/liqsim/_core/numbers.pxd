@@ -19,10 +19,12 @@ cdef inline void set_law(Law *to, object numbers):
     to.reversion = numbers["reversion"]
     to.premium_vol = numbers["premium_vol"]
     to.correlation = numbers["correlation"]
+    to.lean = numbers.get("lean", 0.0)
 
 
 cdef inline void set_rules(Rules *to, object numbers):
     # All but what the timeline and the grid say.
+    cdef int k
     to.inverse = numbers["inverse"]
     to.liquidation_first = numbers["liquidation_first"]
     to.paid_on = numbers["paid_on"]
@@ -43,6 +45,10 @@ cdef inline void set_rules(Rules *to, object numbers):
     to.first_rate = numbers["first_rate"]
     to.key[0] = numbers["key"][0]
     to.key[1] = numbers["key"][1]
+    tilts = numbers.get("tilts", ())
+    to.n_tilts = len(tilts)
+    for k in range(to.n_tilts):
+        to.tilt[k], to.exponent[k] = tilts[k]
 
 
 cdef inline void set_procedure(Procedure *to, object numbers):

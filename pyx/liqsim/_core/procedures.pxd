@@ -10,9 +10,10 @@ from liqsim._core.carried cimport (
     END_CLOSED, END_CUT_STOPPED, END_STOPPED, Carried, book_end, carry, drop, equity, fit, level_of, nearest_carried,
     settle_carried, slot)
 from liqsim._core.levels cimport direction, log_level, never, requirement, row_ratio, sharpen, tier_of
-from liqsim._core.philox cimport PASSAGE, Words, philox, uniform29, uniform32
+from liqsim._core.philox cimport PASSAGE, Words, philox
 from liqsim._core.tally cimport record, record_passage
-from liqsim._core.vmath cimport mills, octant_cos, vexp, vlog
+from liqsim._core.vmath cimport mills, vexp
+from liqsim._core.weights cimport passage
 
 
 cdef inline double owed(const Carried *c, const Block *b, int n, double share) noexcept nogil:
@@ -127,35 +128,22 @@ cdef inline void stop_carried(Carried *c, Block *b, const Rules *rules, int hori
 
 cdef inline double passage_time(Block *b, const Rules *rules, double sigma, int lane, int k, uint64_t index,
                                 double before, double behind, double t, double dt) noexcept nogil:
-    # A draw of the time at which a Brownian segment that crosses a level first reaches it: in the clock u = s/(1 - s/dt)
-    # an inverse Gaussian of mean `before` dt / `behind` and shape (before/sigma)^2 (Michael, Schucany, Haas 1976).
+    # A draw of the time at which a Brownian segment that crosses a level first reaches it.
     cdef Words words
-    cdef double square, mean, ratio, u    # square: of a standard normal
     if before <= 0.0 or dt <= 0.0:
         return t
     words = philox(index, <uint64_t> k | (<uint64_t> PASSAGE << 28), b.all.path[lane] & 0xffffffffULL, b.all.path[lane] >> 32,
                    rules.key[0], rules.key[1])
-    square = octant_cos(uniform29(words.w3 & 0x1fffffff) * 0.78539816339744830962)
-    square = square * square
-    square = -2.0 * vlog(uniform32(words.w0)) * (square if words.w3 & 0x20000000 else 1.0 - square)
-    if behind < 1e-12 * before:
-        u = before * before / (sigma * sigma * (square if square > 1e-300 else 1e-300))
-    else:
-        mean = before * dt / behind
-        ratio = 0.5 * square * mean * sigma * sigma / (before * before)
-        u = mean / (1.0 + ratio + sqrt(2.0 * ratio + ratio * ratio))
-        if uniform32(words.w1) * (mean + u) > mean:
-            u = mean * mean / u
-    return t + dt * u / (dt + u)
+    return t + passage(&words, sigma, before, behind, dt)
 
 
 cdef inline double acting_time(Carried *c, Block *b, const Law *law, const Rules *rules, int n, int k, uint64_t index,
                                double level, double x, double y, double t, double dt) noexcept nogil:
-    # When the segment reaches the level at which the venue acts on position n, drawn: only a cooldown asks for it.
+    # When the segment reaches the level at which the venue acts on position n, drawn: only a cooldown and a weight ask for it.
     cdef double sigma = law.sigma if law.sigma > 1e-9 else 1e-9
     cdef double start = t, origin = x
     cdef uint64_t draw_number
-    if rules.procedure.cooldown <= 0.0:
+    if rules.procedure.cooldown <= 0.0 and rules.n_tilts == 0:
         return t
     if c.since[n] > t:
         start = c.since[n]
@@ -211,10 +199,14 @@ cdef inline void cross_carried(Carried *c, Block *b, const Law *law, const Rules
             act(c, b, rules, n, b.set_in_force, w, when)
             c.acts[n] += 1
             c.at[n] = level
-            after(c, b, rules, n, horizon, w,
-                  mean_passage(law, level, x, y, t, dt, e) if c.q[n] == 0.0 or b.trace != NULL else t)
+            if rules.n_tilts == 0:
+                when = mean_passage(law, level, x, y, t, dt, e) if c.q[n] == 0.0 or b.trace != NULL else t
+            after(c, b, rules, n, horizon, w, when)
         else:
             when = mean_passage(law, level, x, y, t, dt, e)
+            if rules.n_tilts > 0:
+                when = passage_time(b, rules, law.sigma if law.sigma > 1e-9 else 1e-9, lane, k, index * 64 + 63,
+                                    e * (x - level), fabs(y - level), t, dt)
             if b.row[side][lane] < rules.n_rows:
                 record_passage(b, law, rules, tally, STOPPED, horizon, side, b.row[side][lane], b.col[side][lane], lane,
                                never(), w, x, y, t, dt)

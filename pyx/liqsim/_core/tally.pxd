@@ -8,23 +8,13 @@ from libc.stdint cimport int64_t, uint64_t
 from liqsim._core.binned cimport book_passage, book_pnl
 from liqsim._core.block cimport (
     BANKRUPT, BUFFER, DRAINED, FIELDS, KINDS, LIQUIDATED, STOPPED, SURVIVED, Block, Law, Rules)
-from liqsim._core.vmath cimport bits_of, mills, vlog
+from liqsim._core.vmath cimport mills, nearest_whole, vlog, whole
+from liqsim._core.weights cimport weigh
 
 
 cdef inline double largest() noexcept nogil:
     # Times the entry notional: what the integer sums can hold.
     return 16384.0
-
-
-cdef inline int64_t whole(double v) noexcept nogil:
-    # v rounded to an integer, |v| < 2**51.
-    cdef double magic = 6755399441055744.0
-    return <int64_t> (bits_of(v + magic) - bits_of(magic))
-
-
-cdef inline double nearest_whole(double v) noexcept nogil:
-    cdef double magic = 6755399441055744.0
-    return (v + magic) - magic
 
 
 cdef inline void book(Block *b, const Law *law, const Rules *rules, int64_t *tally) noexcept nogil:
@@ -63,6 +53,10 @@ cdef inline void book(Block *b, const Law *law, const Rules *rules, int64_t *tal
         b.u[n] = paid
         b.v[n] = time
         b.w[n] = gain
+    if rules.n_tilts > 0:
+        weigh(b, law, rules, tally)
+        b.n_records = 0
+        return
     for n in range(b.n_records):
         bad |= 0 if fabs(b.u[n]) < last and fabs(b.v[n]) < last and fabs(b.w[n]) < last else 1
     if bad:
@@ -110,6 +104,7 @@ cdef inline void write_record(Block *b, const Law *law, const Rules *rules, int6
     b.r_kind[n] = kind
     b.r_cell[n] = (<int64_t> (horizon * 2 + side) * KINDS * rules.n_rows + row) * rules.n_cols + col
     b.r_flip[n] = 0 if sign > 0 else -1
+    b.r_path[n] = b.all.path[lane]
     b.r_side[n] = e
     b.r_margin[n] = margin
     b.r_paid[n] = b.paid[side][lane] + e * b.accrued[lane]

@@ -15,6 +15,15 @@ cdef inline uint64_t bits_of(double x) noexcept nogil:
 cdef inline double double_of(uint64_t u) noexcept nogil:
     return (<double *> &u)[0]
 
+cdef inline int64_t whole(double v) noexcept nogil:
+    # v rounded to an integer, |v| < 2**51.
+    cdef double magic = 6755399441055744.0
+    return <int64_t> (bits_of(v + magic) - bits_of(magic))
+
+cdef inline double nearest_whole(double v) noexcept nogil:
+    cdef double magic = 6755399441055744.0
+    return (v + magic) - magic
+
 cdef inline double vlog(double x) noexcept nogil:
     # x a positive normal number. log x = k ln2 + log(1+f), 1+f in [sqrt(1/2), sqrt(2)), by the odd series in
     # s = f/(2+f); coefficients of FreeBSD's e_log.c (Sun Microsystems 1993, freely usable).
