@@ -6,6 +6,7 @@ from liqsim.analytic.funding import (
     expected_clamped_rate,
     held_funding,
 )
+from liqsim.analytic.overshoot import overshoot_probability
 from liqsim.analytic.passage import (
     FirstPassage,
     expected_time_alive,
@@ -22,4 +23,5 @@ __all__ = [
     "first_passage",
     "first_passage_probability",
     "held_funding",
+    "overshoot_probability",
 ]

@@ -10,7 +10,7 @@ from liqsim.models import Kou
 __all__ = ["passage_transform"]
 
 
-def passage_transform(model: Kou, distances: np.ndarray, upward: bool) -> Transform:
+def passage_transform(model: Kou, distances: np.ndarray, upward: bool, by_jump: bool = False) -> Transform:
     """Transform ``E[exp(-alpha tau)]`` of the first passage beyond each distance.
 
     Parameters
@@ -21,6 +21,8 @@ def passage_transform(model: Kou, distances: np.ndarray, upward: bool) -> Transf
         Distances of the log price to the level, positive.
     upward : bool
         Whether the levels lie above the starting price.
+    by_jump : bool
+        Count only the passages that land beyond the level, ``E[exp(-alpha tau); X beyond]``.
 
     Returns
     -------
@@ -32,7 +34,9 @@ def passage_transform(model: Kou, distances: np.ndarray, upward: bool) -> Transf
     Theorem 3.1 of [1]_, mirrored for a passage downward: with ``-b3`` and ``-b4`` the roots of
     ``psi(r) = alpha`` with negative real part for ``alpha > 0``,
 
-        phi = [b4 (eta - b3) exp(-b3 a) - b3 (eta - b4) exp(-b4 a)] / (eta (b4 - b3)).
+        phi = [b4 (eta - b3) exp(-b3 a) - b3 (eta - b4) exp(-b4 a)] / (eta (b4 - b3)),
+
+    of which the part that jumps is ``(eta - b3) (b4 - eta) [exp(-b3 a) - exp(-b4 a)] / (eta (b4 - b3))``.
 
     A root never becomes real while ``alpha`` is not (``psi`` is real on the real axis), so for complex
     ``alpha`` the two are those whose imaginary part has the sign opposite to that of ``alpha``; a root that
@@ -64,6 +68,8 @@ def passage_transform(model: Kou, distances: np.ndarray, upward: bool) -> Transf
         small = np.abs(spread) < 0.5
         series = distance * np.exp(-mean * distance) * _sinhc(np.where(small, spread, 0.0))
         divided = np.where(small, series, (near - far) / np.where(half == 0, 1.0, 2 * half))
+        if by_jump:
+            return np.asarray((ahead - b3) * (b4 - ahead) / ahead * divided)
         return np.asarray(0.5 * (near + far) + (mean - b3 * b4 / ahead) * divided)
 
     return transform
