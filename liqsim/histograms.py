@@ -91,6 +91,20 @@ class Histogram:
             error = np.sqrt(variance / np.maximum(n - 1.0, 1.0)) / p
         return q - excess / p, np.where(n == 0, np.nan, np.where(p * n < 1.0, np.inf, error))
 
+    def upper_excess(self) -> tuple[np.ndarray, np.ndarray]:
+        """Sums over the values above every bin's lower end of what is beyond it, and of its square; exact.
+
+        Returns
+        -------
+        tuple of ndarray, shape (..., bin)
+        """
+        first = self.count * self.mean
+        second = self.count * (self.mean**2 + self.std**2)
+        count, first, second = (np.cumsum(x[..., ::-1], axis=-1)[..., ::-1] for x in (self.count, first, second))
+        low = self.edges[:-1]
+        excess = np.maximum(first - low * count, 0.0)
+        return excess, np.maximum(second - low * (2.0 * first - low * count), 0.0)
+
     def _locate(self, p: np.ndarray | float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Quantile, its bin, and the share of the bin that is below it."""
         cumulated = np.cumsum(self.count, axis=-1)

@@ -11,7 +11,17 @@ import numpy as np
 
 from liqsim.arguments import Settings, read_numbers
 from liqsim.durations import parse_days
-from liqsim.engine.binned import booked_bytes, booking_passages, booking_pnl, passage_counts, pnl_bins, pnl_edges
+from liqsim.engine.binned import (
+    booked_bytes,
+    booking_passages,
+    booking_pnl,
+    booking_shortfall,
+    passage_counts,
+    pnl_bins,
+    pnl_edges,
+    shortfall_bins,
+    shortfall_edges,
+)
 from liqsim.engine.plan import SIDES, Grid, Pass
 from liqsim.engine.tally import OUTCOMES, CellSums, Moments, Sums, cell_sums
 from liqsim.engine.timeline import Clock, common_instants, to_nanoseconds
@@ -29,6 +39,7 @@ _MOST_TIMES = 120  # unless they are named
 _MOST_BYTES = 4 * 10**9
 _WITH_TIMES = ("p_liquidation_by", "p_stop_by", "time_to_liquidation")
 _WITH_PNL = ("pnl_quantile", "value_at_risk", "expected_shortfall", "p_pnl_below")
+_WITH_SHORTFALL = ("p_shortfall_above", "shortfall_beyond", "shortfall_quantile")
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ class Outputs:
             "time": self.times.astype("timedelta64[ns]"),
             "quantile": self.quantiles,
             "pnl_level": pnl_edges()[1:-1],
+            "shortfall_level": shortfall_edges()[:-1],
         }
         return {axis: values for axis, values in every.items() if self.on(axis)}
 
@@ -83,11 +95,13 @@ class Outputs:
         """The same pass, with what is needed booked besides."""
         if self.has(*_WITH_TIMES) and self.longest in task.horizons:
             task = booking_passages(task, self.times)
-        return booking_pnl(task) if self.has(*_WITH_PNL) else task
+        if self.has(*_WITH_PNL):
+            task = booking_pnl(task)
+        return booking_shortfall(task) if self.has(*_WITH_SHORTFALL) else task
 
     def check_memory(self, passes: Sequence[Sequence[Pass]], n_groups: int, threads: int) -> None:
         """Refuse tallies that are too large: two integers for each sum of a group, and what threads book in."""
-        if not self.has(*_WITH_TIMES, *_WITH_PNL):
+        if not self.has(*_WITH_TIMES, *_WITH_PNL, *_WITH_SHORTFALL):
             return
         sizes = [booked_bytes(task) for group in passes for task in group]
         needed = 2 * n_groups * sum(sizes) + 3 * threads * max(sizes)
@@ -187,6 +201,8 @@ def _of_pass(outputs: Outputs, task: Pass, sums: Sums, n_paths: int) -> dict[str
             out[name], out[se_name(name)] = _given(cells, name.removesuffix("_given"))
     if outputs.has(*_WITH_PNL):
         out |= _of_pnl(outputs, Histogram(*pnl_bins(sums), pnl_edges()), n_paths)
+    if outputs.has(*_WITH_SHORTFALL):
+        out |= _of_shortfall(outputs, Histogram(*shortfall_bins(sums), shortfall_edges()), n_paths)
     return out
 
 
@@ -205,6 +221,21 @@ def _of_pnl(outputs: Outputs, histogram: Histogram, n_paths: int) -> dict[str, n
     if outputs.has("p_pnl_below"):
         out["p_pnl_below"] = np.cumsum(histogram.count, axis=-1)[..., :-1] / n_paths
         out["p_pnl_below_se"] = proportion_se(out["p_pnl_below"], n_paths)
+    return out
+
+
+def _of_shortfall(outputs: Outputs, histogram: Histogram, n_paths: int) -> dict[str, np.ndarray]:
+    """Arrays of shape (horizon, side, row, column, axis)."""
+    out: dict[str, np.ndarray] = {}
+    if outputs.has("p_shortfall_above"):
+        out["p_shortfall_above"] = np.cumsum(histogram.count[..., ::-1], axis=-1)[..., ::-1] / n_paths
+        out["p_shortfall_above_se"] = proportion_se(out["p_shortfall_above"], n_paths)
+    if outputs.has("shortfall_beyond"):
+        moments = Moments(*histogram.upper_excess())
+        out["shortfall_beyond"] = moments.mean(n_paths)
+        out["shortfall_beyond_se"] = moments.standard_error(n_paths)
+    if outputs.has("shortfall_quantile"):
+        out["shortfall_quantile"], out["shortfall_quantile_se"] = _quantiles(outputs, histogram)
     return out
 
 

@@ -129,6 +129,18 @@ OUTPUTS: dict[str, Output] = {
         _FRACTION, "expected loss in the worst cases, whose share is the quantile's probability", "quantile"
     ),
     "p_pnl_below": Output("1", "probability of a profit and loss below the level", "pnl_level", estimator="proportion"),
+    "p_shortfall_above": Output(
+        "1", "probability of a loss beyond the margin of at least the level", "shortfall_level", estimator="proportion"
+    ),
+    "shortfall_beyond": Output(
+        _FRACTION, "expected part beyond the level of the loss beyond the margin", "shortfall_level"
+    ),
+    "shortfall_quantile": Output(
+        _FRACTION,
+        "quantile of the loss beyond the margin, of paths that have one",
+        "quantile",
+        estimator="quantile",
+    ),
 }
 _ALL_OUTPUTS = OUTPUTS | {"paths_given": Output("1", f"number {_GIVEN}", "given", estimator="count")}
 _COORDS: dict[str, tuple[str, str]] = {
@@ -145,6 +157,7 @@ _COORDS: dict[str, tuple[str, str]] = {
     "time": ("", "time after entry"),
     "quantile": ("1", "probability of the quantile"),
     "pnl_level": (_FRACTION, "profit and loss after funding and fees"),
+    "shortfall_level": (_FRACTION, "loss beyond the margin"),
 }
 
 

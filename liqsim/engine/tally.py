@@ -29,7 +29,7 @@ _SQUARE_LOW_SCALE = 2.0**-58
 _PRODUCT_HIGH_SCALE = 4.0
 _PRODUCT_LOW_SCALE = 2.0**-44
 _WEIGHTED_LOW_SCALE = 2.0**-76
-_MOST_WAITING = 2**32  # paths that an int64 tally of passages or of the P&L can hold
+_MOST_WAITING = 2**32  # paths that an int64 tally of passages or of a histogram can hold
 _CALLED, _SHORT, _RUINED = 28, 29, 30  # counts of carried positions
 
 
@@ -116,8 +116,8 @@ class Sums:
     ----------
     whole, carried : Totals
         Whole positions, and those that lived on after the venue had acted on them.
-    passages, pnl : Totals
-        Where they were asked for, liquidations and stops by time, and a histogram of the P&L; see
+    passages, pnl, shortfall : Totals
+        Where they were asked for, liquidations and stops by time, and histograms of the P&L and of the shortfall; see
         :mod:`liqsim.engine.binned`.
     """
 
@@ -125,6 +125,7 @@ class Sums:
     carried: Totals
     passages: Totals = field(default_factory=_nothing)
     pnl: Totals = field(default_factory=_nothing)
+    shortfall: Totals = field(default_factory=_nothing)
 
     @classmethod
     def empty(cls, kernel: Any) -> Sums:
@@ -134,7 +135,7 @@ class Sums:
     @property
     def parts(self) -> tuple[Totals, ...]:
         """All there is, in order."""
-        return self.whole, self.carried, self.passages, self.pnl
+        return self.whole, self.carried, self.passages, self.pnl, self.shortfall
 
     def merge(self, other: Sums) -> None:
         """Add the sums of another worker."""
@@ -146,7 +147,13 @@ class Sums:
 
 
 def _shapes(kernel: Any) -> tuple[tuple[int, ...], ...]:
-    return kernel.tally_shape(), kernel.carried_shape(), kernel.passages_shape(), kernel.pnl_shape()
+    return (
+        kernel.tally_shape(),
+        kernel.carried_shape(),
+        kernel.passages_shape(),
+        kernel.pnl_shape(),
+        kernel.shortfall_shape(),
+    )
 
 
 class Tallies:
@@ -169,8 +176,8 @@ class Tallies:
         """
         if self._waiting + count > _MOST_WAITING:
             self.flush(sums)
-        whole, carried, passages, pnl = self._arrays
-        if not self.kernel.run(first, count, whole, carried, stop, passages, pnl):
+        whole, carried, *others = self._arrays
+        if not self.kernel.run(first, count, whole, carried, stop, *others):
             return False
         self._waiting += count
         self._move(sums, slice(0, 2))
@@ -178,7 +185,7 @@ class Tallies:
 
     def flush(self, sums: Sums) -> None:
         """Add what has not been added yet."""
-        self._move(sums, slice(2, 4))
+        self._move(sums, slice(2, None))
         self._waiting = 0
 
     def _move(self, sums: Sums, which: slice) -> None:

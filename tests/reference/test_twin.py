@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 import liqsim as lq
-from liqsim.engine.binned import booking_passages, booking_pnl, passage_counts, pnl_bins
+from liqsim.engine.binned import (
+    booking_passages,
+    booking_pnl,
+    booking_shortfall,
+    passage_counts,
+    pnl_bins,
+    shortfall_bins,
+)
 from liqsim.engine.plan import Grid, seed_key, sweep_pass
 from liqsim.engine.tally import Sums, Tallies, cell_sums
 from liqsim.engine.terms import CALL, CUT_TIERS
@@ -189,7 +196,8 @@ def assert_equal(name, numbers):
     """Every cell of every path is booked as the twin says; returns what was seen."""
     task = make_pass(*CASES[name])
     ends = task.arrays["instant"][1:]
-    kernel = booking_pnl(booking_passages(task, np.rint(ends * 365.0 * NS_PER_DAY).astype(np.int64))).kernel()
+    timed = booking_passages(task, np.rint(ends * 365.0 * NS_PER_DAY).astype(np.int64))
+    kernel = booking_shortfall(booking_pnl(timed)).kernel()
     tallies = Tallies(kernel)
     seen = set()
     for number in numbers:
@@ -197,7 +205,7 @@ def assert_equal(name, numbers):
         assert tallies.run(number, 1, np.zeros(1, dtype=np.int32), booked)
         tallies.flush(booked)
         sums = cell_sums(task, booked)
-        histogram, passages = pnl_bins(booked), passage_counts(booked)
+        histogram, shortfalls, passages = pnl_bins(booked), shortfall_bins(booked), passage_counts(booked)
         path = simulate_path(task, number)
         for cell in np.ndindex(sums.liquidated.shape):
             horizon, side, row, column = cell
@@ -217,6 +225,12 @@ def assert_equal(name, numbers):
             count, mean, _ = (x[cell] for x in histogram)
             assert count.sum() == 1
             assert mean[count.argmax()] == pytest.approx(twin.pnl, abs=1e-8 * (1 + abs(twin.pnl))), (number, cell)
+            count, mean, _ = (x[cell] for x in shortfalls)
+            assert count.sum() == sums.short[cell], (number, cell)
+            assert count.sum() == 1 or twin.shortfall < 1e-9, (number, cell)
+            if count.any():
+                assert mean[count.argmax()] == pytest.approx(twin.shortfall, rel=1e-8, abs=1e-8), (number, cell)
+                seen.add("short")
             last = task.arrays["horizon"].tolist().index(horizon)
             assert [x[side, row, column, last] for x in passages] == counts[:2], (number, cell)
             k = int(np.searchsorted(ends, twin.time)) - 1

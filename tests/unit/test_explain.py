@@ -272,9 +272,10 @@ def test_what_is_asked_for_besides():
         {"groups": 16},
         {"control": True},
         {"outputs": ["pnl_quantile", "p_ruin", "pnl_given"]},
+        {"outputs": ["p_shortfall_above", "shortfall_quantile"]},
         {"outputs": ["time_to_liquidation", "p_liquidation_by"], "groups": 8},
     ],
-    ids=["groups", "control", "outputs", "both"],
+    ids=["groups", "control", "outputs", "shortfall", "both"],
 )
 def test_memory_of_what_is_asked_for_besides(more):
     grid = {"leverage": np.linspace(1, 9, 12), "stop": np.linspace(0.01, 0.6, 12), "horizon": ["1D", "2D"]}

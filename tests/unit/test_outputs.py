@@ -153,6 +153,8 @@ def test_tallies_that_are_too_large_are_refused_with_the_figure():
     grid = {"leverage": np.linspace(2, 50, 300), "stop": np.linspace(0.01, 0.5, 300)}
     with pytest.raises(lq.ParameterError, match=r"would book 51\.7 GB, above the 4 GB that are allowed; ask for fewer"):
         sweep(outputs="value_at_risk", **grid)
+    with pytest.raises(lq.ParameterError, match=r"would book 25\.9 GB, above the 4 GB that are allowed; ask for fewer"):
+        sweep(outputs="p_shortfall_above", **grid)
     with pytest.raises(lq.ParameterError, match=r"would book 16\.2 GB"):
         sweep(outputs="p_stop_by", groups=1024, n_paths=1024, **{**grid, "leverage": np.linspace(2, 50, 55)})
 
@@ -201,6 +203,36 @@ def test_a_single_path_has_one_quantile():
         assert np.isinf(ds[f"{name}_se"].isel(quantile=0)).all()
 
 
+def test_shortfalls_fall_and_only_those_who_are_short_have_a_quantile():
+    ds = sweep(leverage=[2, 40], stop=INF, outputs=["p_shortfall_above", "shortfall_quantile", "p_shortfall"])
+    assert float(ds.shortfall_level[0]) == 0
+    assert (ds.p_shortfall_above.sel(shortfall_level=0) == ds.p_shortfall).all()
+    assert (ds.p_shortfall_above.diff("shortfall_level") <= 0).all()
+    has_any = ds.p_shortfall > 0
+    assert has_any.any()
+    assert not has_any.all()
+    assert (np.isnan(ds.shortfall_quantile) == ~has_any).all()
+    assert (np.isnan(ds.shortfall_quantile_se) == ~has_any).all()
+    some = ds.where(has_any, drop=True).shortfall_quantile
+    assert (some.diff("quantile").fillna(0) >= 0).all()
+    assert (some.fillna(0) >= 0).all()
+
+
+@pytest.mark.parametrize("label", VENUES)
+def test_a_cell_has_the_shortfalls_it_has_alone(label):
+    """In a grid and for itself, on one thread and on several: the same bits."""
+    asked = ["p_shortfall_above", "shortfall_beyond", "shortfall_quantile"]
+    most = 2.9 if label == "called" else 3
+    wild = lq.Kou(sigma=0.6, intensity=200, p_up=0.45, eta_up=8, eta_down=6)
+    given = {"horizon": "5D", "n_paths": N, "seed": 3, "notional": 60_000, "gap_rule": "stop", "outputs": asked}
+    whole = lq.sweep(wild, VENUES[label], leverage=[1.5, 2, most], stop=[0.03, 0.1, INF], threads=3, **given)
+    for leverage, stop in ((2, 0.03), (most, INF)):
+        one = lq.sweep(wild, VENUES[label], leverage=leverage, stop=stop, threads=1, **given).squeeze()
+        for name in asked:
+            assert one[name].values.tobytes() == whole[name].sel(leverage=leverage, stop=stop).values.tobytes(), name
+    assert (whole.p_shortfall_above.isel(shortfall_level=0) > 0).any()
+
+
 class TestHistogram:
     def made(self, values, edges):
         count, _ = np.histogram(values, edges)
@@ -224,6 +256,15 @@ class TestHistogram:
             worst = np.sort(values)[: round(p * 1000)]
             assert abs(histogram.quantile(p) - worst[-1]) < 1 / 6
             assert abs(histogram.lower_mean(p)[0] - worst.mean()) < 1 / 6
+
+    def test_what_is_beyond_each_end(self):
+        values = np.random.default_rng(3).exponential(size=1000)
+        edges = np.linspace(0, 10, 41)
+        first, second = self.made(values, edges).upper_excess()
+        for k, low in enumerate(edges[:-1]):
+            over = np.maximum(values - low, 0)
+            assert first[k] == pytest.approx(over.sum(), rel=1e-12, abs=1e-12)
+            assert second[k] == pytest.approx((over**2).sum(), rel=1e-12, abs=1e-12)
 
     def test_it_is_nearly_exact_where_the_density_is_smooth(self):
         values = np.random.default_rng(2).normal(size=200_000)

@@ -96,7 +96,7 @@ cdef struct Rules:
     const int32_t *horizon        # [n_intervals] horizon that ends here, or -1
     const int32_t *time_bin       # [n_intervals] bin of times to which passages within the interval belong, or NULL
     int n_times                   # such bins
-    int books_pnl
+    int books_pnl, books_shortfall
     int n_tilts                   # ends are weighted: see weights.pxd
     double tilt[TILTS]            # per log price
     double exponent[TILTS]        # per year
@@ -151,6 +151,7 @@ cdef struct Block:
     int n, n_closed, n_jumping, n_records, bad, set_in_force, time_bin
     int64_t *passages                # tallies of what is booked besides, or NULL; see binned.pxd
     int64_t *pnl
+    int64_t *shortfall
     Trace *trace                     # NULL in an ordinary run
     int32_t jumping[LANES]           # lanes that jump before the coming interval's end
     Lanes all

@@ -14,7 +14,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from liqsim._core.binned cimport book_carried_pnl
+from liqsim._core.binned cimport book_carried_values
 from liqsim._core.block cimport LANES, NEVER, ONE_RATE, STEPS, TIERS, Block, Rules, Tiers
 from liqsim._core.levels cimport Line, anchor, direction, level_from, line_of, log_level, never, sharpen, tier_of
 from liqsim._core.tally cimport largest
@@ -319,9 +319,9 @@ cdef inline void book_end(Carried *c, Block *b, const Rules *rules, int n, int e
         post_weighted(cell, v, weight_of(rules, log_level(rules, w), t), flags, b)
         return
     post(cell, v, b)
-    if b.pnl != NULL:
-        book_carried_pnl(b, rules, horizon * 2 + c.side[n], 0 if end == END_CLOSED else 2 if end in (END_OPEN, END_CUT_OPEN)
-                         else 1, c.row[n], col, v[3])
+    if b.pnl != NULL or b.shortfall != NULL:
+        book_carried_values(b, rules, horizon * 2 + c.side[n], 0 if end == END_CLOSED else 2
+                            if end in (END_OPEN, END_CUT_OPEN) else 1, c.row[n], col, v[3], v[4], cash < -1e-12)
     cell[CALLED] += c.is_called[n]
     cell[SHORT] += cash < -1e-12
     cell[RUINED] += cash < 1e-12

@@ -36,7 +36,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from liqsim._core.binned cimport PASSAGES, PNL_BINS, PNL_FIELDS, WAYS, pnl_edge
+from liqsim._core.binned cimport BIN_FIELDS, HALF, PASSAGES, PNL_BINS, WAYS, pnl_edge
 from liqsim._core.block cimport (
     FIELDS, KINDS, LANES, NO_JUMPS, SURVIVED, Block, Lanes, Law, Rules, Tiers, Trace)
 from liqsim._core.build cimport LIQSIM_COMPILER
@@ -323,6 +323,7 @@ cdef class Kernel:
             self.rules.time_bin = &time_bin[0]
             self.rules.n_times = int(arrays["time_bin"].max()) + 1
         self.rules.books_pnl = rules.get("books_pnl", False)
+        self.rules.books_shortfall = rules.get("books_shortfall", False)
         self.evaluator = evaluator_of(&self.rules)
 
     cdef set_lines(self, Rules *rules, Tiers *t, int side, const double[::1] margin, lines):
@@ -356,17 +357,22 @@ cdef class Kernel:
     def pnl_shape(self):
         """Shape of a histogram of the P&L, (horizon, side, way, row, column, bin, field); none unless asked for."""
         return (self.rules.n_horizons if self.rules.books_pnl else 0, 2, WAYS, self.rules.n_rows, self.rules.n_cols,
-                PNL_BINS, PNL_FIELDS)
+                PNL_BINS, BIN_FIELDS)
+
+    def shortfall_shape(self):
+        """Shape of a histogram of the shortfall, like that of the P&L; none unless asked for."""
+        return (self.rules.n_horizons if self.rules.books_shortfall else 0, 2, WAYS, self.rules.n_rows, self.rules.n_cols,
+                HALF, BIN_FIELDS)
 
     def run(self, uint64_t first, int64_t count, int64_t[:, :, :, :, :, ::1] tally,
             int64_t[:, :, :, :, :, ::1] carried, const int32_t[::1] stop, int64_t[:, :, :, :, ::1] passages=None,
-            int64_t[:, :, :, :, :, :, ::1] pnl=None):
+            int64_t[:, :, :, :, :, :, ::1] pnl=None, int64_t[:, :, :, :, :, :, ::1] shortfall=None):
         """Add paths ``first .. first + count - 1`` to the tallies; False if a value left the range of the sums.
 
-        The GIL is released. At most 2**16 paths may be added to one tally, 2**32 to the last two. Once another thread has set ``stop[0]``
-        the call returns within one interval, and the tallies are not to be used.
+        The GIL is released. At most 2**16 paths may be added to the first two tallies, 2**32 to the others. Once another
+        thread has set ``stop[0]`` the call returns within one interval, and the tallies are not to be used.
         """
-        return self.simulate(NULL, first, count, tally, carried, stop, passages, pnl)
+        return self.simulate(NULL, first, count, tally, carried, stop, passages, pnl, shortfall)
 
     def trace(self, uint64_t path, int64_t[:, :, :, :, :, ::1] tally, int64_t[:, :, :, :, :, ::1] carried):
         """Add one path to the two tallies and return what happened on it, in order.
@@ -378,7 +384,7 @@ cdef class Kernel:
         cdef int32_t stop = 0
         trace.follows = 1
         trace.width = HEAD + 2 * self.rules.n_rows * STATE
-        fits = self.simulate(&trace, path, 1, tally, carried, <int32_t[:1]> &stop, None, None)
+        fits = self.simulate(&trace, path, 1, tally, carried, <int32_t[:1]> &stop, None, None, None)
         rows = rows_of(&trace)
         return rows if fits else None
 
@@ -393,13 +399,14 @@ cdef class Kernel:
         carried = np.zeros(self.carried_shape(), dtype=np.int64)
         trace.follows = 0
         trace.width = END_WIDTH
-        fits = self.simulate(&trace, first, count, tally, carried, stop, None, None)
+        fits = self.simulate(&trace, first, count, tally, carried, stop, None, None, None)
         rows = rows_of(&trace)
         return rows if fits else None
 
     cdef bint simulate(self, Trace *trace, uint64_t first, int64_t count, int64_t[:, :, :, :, :, ::1] tally,
                        int64_t[:, :, :, :, :, ::1] carried, const int32_t[::1] stop,
-                       int64_t[:, :, :, :, ::1] passages, int64_t[:, :, :, :, :, :, ::1] pnl) except? -1:
+                       int64_t[:, :, :, :, ::1] passages, int64_t[:, :, :, :, :, :, ::1] pnl,
+                       int64_t[:, :, :, :, :, :, ::1] shortfall) except? -1:
         """Run paths and say whether every value fitted into the sums."""
         cdef Block *b = <Block *> calloc(1, sizeof(Block))
         cdef Carried *c = new_carried(&self.rules, self.rules.n_rows if self.rules.carries else 0)
@@ -415,6 +422,8 @@ cdef class Kernel:
             b.passages = &passages[0, 0, 0, 0, 0]
         if pnl is not None and self.rules.books_pnl:
             b.pnl = &pnl[0, 0, 0, 0, 0, 0, 0]
+        if shortfall is not None and self.rules.books_shortfall:
+            b.shortfall = &shortfall[0, 0, 0, 0, 0, 0, 0]
         if trace != NULL:
             start_trace(trace, &self.law, &self.rules, c, first)
             b.trace = trace
@@ -444,7 +453,7 @@ cdef object rows_of(Trace *trace):
 
 
 def pnl_edges():
-    """Ends of the bins of the P&L, rising, per entry notional."""
+    """Ends of the bins of the P&L, rising, per entry notional; the middle one is 0, where those of the shortfall begin."""
     return np.array([pnl_edge(k) for k in range(PNL_BINS + 1)])
 
 

@@ -5,7 +5,7 @@
 from libc.math cimport fabs, sqrt
 from libc.stdint cimport int64_t, uint64_t
 
-from liqsim._core.binned cimport book_passage, book_pnl
+from liqsim._core.binned cimport book_passage, book_pnl, book_shortfall
 from liqsim._core.block cimport (
     BANKRUPT, BUFFER, DRAINED, FIELDS, KINDS, LIQUIDATED, STOPPED, SURVIVED, Block, Law, Rules)
 from liqsim._core.vmath cimport mills, nearest_whole, vlog, whole
@@ -65,6 +65,8 @@ cdef inline void book(Block *b, const Law *law, const Rules *rules, int64_t *tal
         return
     if b.pnl != NULL:
         book_pnl(b, rules)
+    if b.shortfall != NULL:
+        book_shortfall(b, rules)
     for n in range(b.n_records):
         paid = b.u[n]
         time = b.v[n]
