@@ -13,7 +13,7 @@ from liqsim.plot.captions import caption
 
 if TYPE_CHECKING:
     from liqsim.plot.curves import Cliff, CliffLine, cliff
-    from liqsim.plot.distributions import PnlPicture, SurvivalPicture, pnl, survival
+    from liqsim.plot.distributions import PnlPicture, ShortfallPicture, SurvivalPicture, pnl, shortfall, survival
     from liqsim.plot.grids import Heatmap, heatmap
     from liqsim.plot.paths import Replay, replay
     from liqsim.plot.returns import ReturnFit, return_fit, widening_density
@@ -26,6 +26,7 @@ __all__ = [
     "PnlPicture",
     "Replay",
     "ReturnFit",
+    "ShortfallPicture",
     "SurvivalPicture",
     "VenueComparison",
     "caption",
@@ -35,6 +36,7 @@ __all__ = [
     "pnl",
     "replay",
     "return_fit",
+    "shortfall",
     "survival",
     "widening_density",
 ]
@@ -46,8 +48,10 @@ _HOME = {
     "Heatmap": "grids",
     "heatmap": "grids",
     "PnlPicture": "distributions",
+    "ShortfallPicture": "distributions",
     "SurvivalPicture": "distributions",
     "pnl": "distributions",
+    "shortfall": "distributions",
     "survival": "distributions",
     "Replay": "paths",
     "replay": "paths",

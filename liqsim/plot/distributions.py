@@ -1,4 +1,4 @@
-"""What becomes of a position over time, and the distribution of its P&L."""
+"""What becomes of a position over time, and the distributions of its P&L and of its loss beyond the margin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from liqsim.plot._axes import INK, LINES, MUTED, new_axes, tidy
 from liqsim.plot._data import horizon_text, plane, scalar, stop_text, variable
 from liqsim.stats import wilson_interval
 
-__all__ = ["PnlPicture", "SurvivalPicture", "pnl", "survival"]
+__all__ = ["PnlPicture", "ShortfallPicture", "SurvivalPicture", "pnl", "shortfall", "survival"]
 
 _MOST_LINES = len(LINES)
 _BARS = 90
@@ -41,6 +41,14 @@ class PnlPicture:
 
     ax: Axes
     bars: BarContainer
+    lines: tuple[Line2D, ...]
+
+
+@dataclass(frozen=True)
+class ShortfallPicture:
+    """What :func:`shortfall` drew: a line for each cell."""
+
+    ax: Axes
     lines: tuple[Line2D, ...]
 
 
@@ -72,14 +80,8 @@ def survival(ds: xr.Dataset, ax: Axes | None = None, *, title: str | None = None
     others.
     """
     liquidated, stopped = _asked(ds, "p_liquidation_by"), _asked(ds, "p_stop_by")
-    outer = [str(dim) for dim in liquidated.dims if dim != "time" and liquidated.sizes[dim] > 1]
-    groups = [dict(zip(outer, g, strict=True)) for g in itertools.product(*(ds[dim].values for dim in outer))]
-    if len(groups) > _MOST_LINES:
-        sizes = ", ".join(f"{dim}: {ds.sizes[dim]}" for dim in outer)
-        raise ParameterError(
-            f"ds holds {len(groups)} cells ({sizes}), more than the {_MOST_LINES} lines that can be told apart; pick "
-            "some first, such as ds.sel(side='long', stop=float('inf'))"
-        )
+    groups = _lines(liquidated, "time")
+    outer = list(groups[0])
     days = np.concatenate([[0.0], liquidated["time"].values / np.timedelta64(1, "D")])
     n_paths = int(liquidated.attrs["n_paths"])
     ax = new_axes(ax, (8.4, 5.2))
@@ -100,8 +102,7 @@ def survival(ds: xr.Dataset, ax: Axes | None = None, *, title: str | None = None
                 ),
             )
         ax.fill_between(days, 100 * low, 100 * high, color=LINES[k], alpha=0.25, linewidth=0)
-        label = " · ".join(_text(dim, value) for dim, value in where.items())
-        lines += ax.plot(days, 100 * is_open, color=LINES[k], linewidth=1.8, label=label if outer else "_open")
+        lines += ax.plot(days, 100 * is_open, color=LINES[k], linewidth=1.8, label=_label(where) if outer else "_open")
     tidy(
         ax,
         grid="y",
@@ -183,6 +184,77 @@ def pnl(ds: xr.Dataset, ax: Axes | None = None, *, quantile: float = 0.05, title
     if lines:
         ax.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK, handlelength=3.2)
     return PnlPicture(ax, bars, tuple(lines))
+
+
+def shortfall(ds: xr.Dataset, ax: Axes | None = None, *, title: str | None = None) -> ShortfallPicture:
+    """Draw how likely a loss beyond the margin is to be larger than a level.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Result of :func:`liqsim.sweep` with ``outputs=["p_shortfall_above"]``, or a selection of it: one cell, or up to
+        seven along any dimensions.
+    ax : matplotlib.axes.Axes, optional
+        A new figure unless given.
+    title : str, optional
+        Made from the cell unless given.
+
+    Returns
+    -------
+    ShortfallPicture
+
+    Raises
+    ------
+    ParameterError
+        If the dataset lacks the output, or holds more cells than can be told apart.
+
+    Notes
+    -----
+    Bands are 95 % Wilson intervals, at every level by itself. A line ends where no path has lost more; the legend holds
+    the probability of any loss beyond the margin. On the logarithmic scale an exponential tail is straight.
+    """
+    above = _asked(ds, "p_shortfall_above")
+    groups = _lines(above, "shortfall_level")
+    levels, n_paths = 100 * above["shortfall_level"].values, int(above.attrs["n_paths"])
+    ax = new_axes(ax, (8.4, 5.2))
+    lines: list[Line2D] = []
+    for k, where in enumerate(groups):
+        p = above.sel(where).values.reshape(-1)
+        n = max(int(np.count_nonzero(p)), 1)
+        low, high = wilson_interval(p[:n], n_paths)
+        ax.fill_between(levels[:n], 100 * low, 100 * high, color=LINES[k], alpha=0.2, linewidth=0)
+        drawn = 100 * np.where(p[:n] > 0, p[:n], np.nan)
+        label = f"{_label(where)}{': ' if where else ''}{100 * p[0]:.3g} % lose more than the margin"
+        lines += ax.plot(levels[:n], drawn, color=LINES[k], linewidth=1.8, label=label)
+    ax.set_yscale("log")
+    tidy(
+        ax,
+        grid="y",
+        title=_title(ds, "Loss beyond the margin") if title is None else title,
+        xlabel="level [% of entry notional]",
+        ylabel="paths that lose more beyond the margin [%]",
+    )
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.set_xlim(left=0)
+    ax.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
+    return ShortfallPicture(ax, tuple(lines))
+
+
+def _lines(values: xr.DataArray, axis: str) -> list[dict[str, object]]:
+    """The cells to draw a line along ``axis`` for, each by its labels; no labels where there is one cell."""
+    outer = [str(dim) for dim in values.dims if dim != axis and values.sizes[dim] > 1]
+    cells = [dict(zip(outer, c, strict=True)) for c in itertools.product(*(values[dim].values for dim in outer))]
+    if len(cells) > _MOST_LINES:
+        sizes = ", ".join(f"{dim}: {values.sizes[dim]}" for dim in outer)
+        raise ParameterError(
+            f"ds holds {len(cells)} cells ({sizes}), more than the {_MOST_LINES} lines that can be told apart; pick "
+            "some first, such as ds.sel(side='long', stop=float('inf'))"
+        )
+    return cells
+
+
+def _label(where: dict[str, object]) -> str:
+    return " · ".join(_text(dim, value) for dim, value in where.items())
 
 
 def _asked(ds: xr.Dataset, name: str) -> xr.DataArray:

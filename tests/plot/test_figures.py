@@ -431,8 +431,35 @@ def test_pnl_bars_hold_nearly_every_path(told: xr.Dataset, ax) -> None:
     plot.pnl(told.sel(leverage=3, stop=INF).drop_vars(["value_at_risk", "expected_shortfall"]), ax=ax)
 
 
+def test_shortfall_lines_end_where_no_path_lost_more(ax) -> None:
+    short = lq.sweep(
+        lq.Kou(sigma=0.6, intensity=120, p_up=0.45, eta_up=45, eta_down=40),
+        lq.Venue.from_tiers([(0, 1e9, 0.005, 100)]), leverage=[2, 10, 25], stop=INF, side="long", horizon="7D",
+        n_paths=10_000, seed=3, outputs="p_shortfall_above",
+    )  # fmt: skip
+    art = plot.shortfall(short, ax=ax)
+    p = short.p_shortfall_above.squeeze()
+    assert [line.get_label() for line in art.lines] == [
+        f"{x:g}x: {100 * float(p.sel(leverage=x)[0]):.3g} % lose more than the margin" for x in (2, 10, 25)
+    ]
+    for line, leverage in zip(art.lines, (2, 10, 25), strict=True):
+        here = p.sel(leverage=leverage).values
+        levels, drawn = line.get_data()
+        np.testing.assert_allclose(levels, 100 * short.shortfall_level[: len(levels)])
+        np.testing.assert_allclose(np.nan_to_num(drawn), 100 * here[: len(drawn)])
+        assert not here[len(drawn) :].any()
+    assert np.isnan(art.lines[0].get_ydata()).all()  # nobody at 2x
+    assert ax.get_yscale() == "log"
+    assert "[% of entry notional]" in ax.get_xlabel()
+
+
 def test_distributions_name_what_is_wrong(told: xr.Dataset, ds: xr.Dataset, ax) -> None:
-    for draw, name in ((plot.survival, "p_liquidation_by"), (plot.pnl, "p_pnl_below")):
+    wanted = [
+        (plot.survival, "p_liquidation_by"),
+        (plot.pnl, "p_pnl_below"),
+        (plot.shortfall, "p_shortfall_above"),
+    ]
+    for draw, name in wanted:
         with pytest.raises(lq.ParameterError, match=f"ds holds no {name}; simulate with outputs="):
             draw(ds, ax=ax)
         with pytest.raises(lq.ParameterError, match=r"not an xarray\.Dataset"):

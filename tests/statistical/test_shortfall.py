@@ -170,7 +170,7 @@ def test_what_a_fund_does_not_cover():
 
 @pytest.mark.slow
 def test_coverage():
-    """Over 500 seeds, 95 % intervals cover 95 %, give or take their noise: some 1,000 paths of each have a shortfall."""
+    """Over 500 seeds, 95 % intervals cover 95 %, give or take their noise, where 1,000 paths have a shortfall."""
     law = Law("long", 20, horizon="3D")
     runs = [
         lq.sweep(
