@@ -13,7 +13,7 @@ import xarray as xr
 
 from liqsim._version import __version__
 from liqsim.arguments import read_paths
-from liqsim.cells import cell_estimates, progress_bar
+from liqsim.cells import progress_bar
 from liqsim.engine.run import Threads
 from liqsim.engine.tasks import Scheduler
 from liqsim.errors import ParameterError, StoreError
@@ -246,7 +246,7 @@ def partial_dataset(place: Place) -> xr.Dataset:
             entry = best[number].read()
             done[cell, list(timeline.horizons)] = entry.n_paths
             groups[cell].append((plan.make(plan.cells[cell], timeline), entry.sums, entry.n_paths))
-    found = [cell_estimates(group, plan.grid, n_horizons) for group in groups]
+    found = [plan.cell_results(group) for group in groups]
     seconds = float(record.get("seconds", 0.0))
     attrs = provenance(
         "sweep", plan.inputs(), study.arguments["seed"], int(done.max()), seconds, study.resolved
@@ -337,7 +337,7 @@ def rerun(
     groups: list[list[Any]] = [[] for _ in plan.cells]
     for number, (cell, _) in enumerate(plan.passes):
         groups[cell].append((passes[number], sums[number], n_paths))
-    found = [cell_estimates(group, plan.grid, len(plan.settings.horizons)) for group in groups]
+    found = [plan.cell_results(group) for group in groups]
     attrs = provenance("sweep", plan.inputs(), study.arguments["seed"], n_paths, 0.0, study.resolved)
     ds = plan.dataset(plan.estimates(found), np.array([n_paths]), attrs)
     mine, theirs = digests(ds), digests(old)

@@ -43,7 +43,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "histograms": set(),
     "outputs": RULES | {"engine", "stats", "results", "arguments", "histograms"},
     "cells": RULES | {"engine", "results", "arguments", "stopping", "control"},
-    "planning": RULES | {"engine", "results", "arguments", "stopping", "cells"},
+    "planning": RULES | {"engine", "results", "arguments", "stopping", "outputs", "cells"},
     "sweep": RULES
     | {"_core", "stats", "engine", "results", "arguments", "stopping", "control", "outputs", "cells", "planning"},
     "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
