@@ -11,7 +11,7 @@ import xarray as xr
 
 from liqsim.errors import ParameterError
 from liqsim.store.place import Place
-from liqsim.store.result import open_dataset
+from liqsim.store.result import naming_faults, open_dataset
 
 __all__ = ["load_any", "load_result", "replacing", "save_result"]
 
@@ -108,7 +108,9 @@ def load_result(path: str | Path) -> xr.Dataset:
 def load_any(path: str | Path) -> xr.Dataset:
     """Read the result of any function into memory; raises as :func:`load_result`, which reads sweeps only."""
     if "://" in str(path) or Path(path, "zarr.json").exists():
-        return open_dataset(Place(path)).load()
+        place = Place(path)
+        with naming_faults(place):
+            return open_dataset(place).load()
     path = Path(path)
     if not path.is_file():
         raise ParameterError(f"path={str(path)!r} is not a file; give a result written by liqsim sweep or liqsim demo")

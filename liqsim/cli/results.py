@@ -16,10 +16,11 @@ from liqsim.errors import ParameterError, StoreError
 from liqsim.files import replacing
 from liqsim.results import fingerprint
 from liqsim.store.place import Place
-from liqsim.store.result import faults, read_record
+from liqsim.store.result import faults, naming_faults, read_record
 from liqsim.study import open_store
 from liqsim.study import rerun as run_again
 from liqsim.study.export import export_table
+from liqsim.study.session import bad_sums
 
 __all__ = ["cite", "export", "inspect", "rerun"]
 
@@ -38,7 +39,7 @@ def inspect(result: str, as_json: bool) -> None:
     place = Place(result)
     is_store = place.exists(False) or place.exists(True)
     is_partial = is_store and not place.exists(False)
-    damaged = faults(place) if is_store and not is_partial else []
+    damaged = [*faults(place), *bad_sums(place)] if is_store and not is_partial else []
     ds = open_store(result)
     record: dict[str, Any] = json.loads(ds.attrs["provenance"])
     if as_json:
@@ -148,13 +149,14 @@ def export(
         if not equals:
             raise ParameterError(f"--sel {text} is not allowed; give DIM=VALUE, such as side=long")
         chosen[dim] = value
-    table = export_table(
-        open_store(result),
-        style,  # type: ignore[arg-type]
-        variables=variables or ("p_liquidation",),
-        columns=columns,
-        select=chosen,
-    )
+    with naming_faults(Place(result)):
+        table = export_table(
+            open_store(result),
+            style,  # type: ignore[arg-type]
+            variables=variables or ("p_liquidation",),
+            columns=columns,
+            select=chosen,
+        )
     if out is None:
         click.echo(table, nl=False)
         return

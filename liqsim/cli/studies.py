@@ -128,7 +128,7 @@ def sweep(
     given = {"n_paths": paths, "seed": seed, "threads": threads}
     found = read_study(study, [*changes, *(f"{k}={v}" for k, v in given.items() if v is not None)])
     store, netcdf = _outputs(found, out)
-    making = _making(scheduler, cluster, found.threads)
+    making = _making(scheduler, cluster, found.plan.settings.threads)
     if dry_run:
         click.echo(estimate(found).text())
         click.echo(f"would write: {store}" + (f" and {netcdf}" if netcdf else ""))

@@ -77,12 +77,12 @@ class Work:
                     self._check(number, held)
                     self.held[number] = held
             for fault in journal.unreadable:
-                log.warning("unreadable, will be run again", extra={"fault": fault})
+                log.warning("unreadable, will be run again: %s", fault, extra={"fault": fault})
         for number, held in list(self.held.items()):
             try:
                 held.read()
             except StoreError as error:
-                log.warning("corrupted, will be run again", extra={"fault": str(error)})
+                log.warning("corrupted, will be run again: %s", error, extra={"fault": str(error)})
                 del self.held[number]
         for partial in (False, True):
             if self.place.exists(partial):

@@ -193,7 +193,7 @@ def checked(document: Document, steps: Steps, value: Any, kind: type[_T]) -> _T:
     names = [str(s) for s in (*steps, *inner) if isinstance(s, str)]
     if unknown := re.search(r"unknown field `(.*)`", text):
         known = list(_fields(kind, inner))
-        near = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         where = f" in [{'.'.join(names)}]" if names else ""
         refuse(

@@ -17,14 +17,14 @@ from liqsim.engine.run import Threads
 from liqsim.engine.tasks import Scheduler
 from liqsim.errors import ParameterError, StoreError
 from liqsim.files import load_any, load_result, save_result
-from liqsim.results import provenance
+from liqsim.results import ESTIMATES, provenance, se_name
 from liqsim.store.place import Place
 from liqsim.store.result import faults, open_dataset, read_record
 from liqsim.store.tallies import Held, Journal, covered
 from liqsim.study.resolve import TARGETS, Study, differences, study_from
 from liqsim.study.runner import Work
 
-__all__ = ["Making", "open_store", "partial_dataset", "resume", "run_study"]
+__all__ = ["Making", "bad_sums", "open_store", "partial_dataset", "resume", "run_study"]
 
 CHECKPOINT = 10.0
 """Seconds between checkpoints unless told otherwise."""
@@ -180,7 +180,7 @@ def resume(
         if not partial and (is_file or not place.exists(False)):
             raise StoreError(f"store={name!r}: there is no unfinished run; liqsim sweep STUDY begins one")
         record = read_record(place, partial)
-        if not partial and not added and not faults(place) and not _bad_sums(place):
+        if not partial and not added and not faults(place) and not bad_sums(place):
             return open_dataset(place)
         wanted = dict(record["study"])
         n_paths = int(record["n_paths"]) + added
@@ -194,7 +194,7 @@ def resume(
     return load_result(name) if is_file else open_dataset(place)
 
 
-def _bad_sums(place: Place) -> list[str]:
+def bad_sums(place: Place) -> list[str]:
     """What of a finished store's sums does not read back."""
     journal = Journal(place, False, "tallies")
     found = []
@@ -246,6 +246,9 @@ def partial_dataset(place: Place) -> xr.Dataset:
             done[cell, list(timeline.horizons)] = entry.n_paths
             groups[cell].append((plan.make(plan.cells[cell], timeline), entry.sums, entry.n_paths))
     found = [plan.cell_results(group) for group in groups]
+    if not best:  # begun, and nothing saved yet
+        shape = (n_horizons, len(plan.grid.sides), len(plan.grid.leverage), len(plan.grid.stop))
+        found[0] = {name: np.full(shape, np.nan) for of in ESTIMATES for name in (of, se_name(of))}
     seconds = float(record.get("seconds", 0.0))
     attrs = provenance(
         "sweep", plan.inputs(), study.arguments["seed"], int(done.max()), seconds, study.resolved
