@@ -38,6 +38,8 @@ horizon = "30D"
 n_paths = 1_000_000
 # rel_error = 0.01                                     # of p_liquidation: end once all cells are as accurate
 seed = 7
+# outputs = ["value_at_risk", "p_liquidation_by"]      # more of every path, with their quantiles and times
+# quantiles = [0.01, 0.05]
 
 # include = "common.toml"                              # keys of this file replace those of included ones
 

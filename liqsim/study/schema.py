@@ -139,7 +139,7 @@ _ALLOWED = {
     "top_up": "a number in [0, 1000], of the entry notional",
     "n_paths": "a whole number such as 1_000_000 or 1e6",
     "error_at": "a section [error_at] with labels by dimension, such as leverage = 10",
-    "outputs": 'names, such as ["value_at_risk", "p_liquidation_by"]; docs/studies.md lists them',
+    "outputs": 'names, such as ["value_at_risk", "p_liquidation_by"]; the outputs of liqsim.sweep',
     "quantiles": "probabilities in (0, 1)",
     "times": 'durations with a unit, such as ["1D", "7D"]',
     "threads": "a whole number in [1, 1024]",
