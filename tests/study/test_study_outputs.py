@@ -18,7 +18,7 @@ from liqsim.engine.schedulers import make_scheduler
 from liqsim.errors import LiqsimError, StoreError
 from liqsim.results import OUTPUTS, fingerprint
 from liqsim.study import open_store, rerun, resume, run_study
-from liqsim.study.estimate import estimate
+from liqsim.study.estimate import check_fits, estimate
 from liqsim.study.resolve import Study, study_from
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -194,12 +194,20 @@ def test_the_estimate_counts_what_is_booked(tmp_path: Path, monkeypatch: pytest.
     corners = 2 * 3 * 2 * 3 * n_bins * 3  # side, way, rows and columns with their sentinels, count and two moments
     assert distribution.memory - plain.memory > 8 * corners * 8
     assert distribution.disk - plain.disk > 128 * 2 * 8 * (n_bins - 1)
+    from_the_same_sums = check_fits(study_in(tmp_path, 'outputs=["pnl_given", "p_ruin"]'), 2)
+    assert from_the_same_sums - check_fits(study_in(tmp_path), 2) >= 8 * 128 * (3 * 3 + 2)
     monkeypatch.setattr(memory, "available_memory", lambda: 600 * 10**6)
     stops = ", ".join(f"{x:.6f}" for x in np.linspace(0.01, 0.9, 40))
     changes = [f"stop=[{stops}]", "leverage=[2, 3, 4, 5, 6, 7, 8, 9]"]
-    estimate(study_in(tmp_path, *changes))
+    check_fits(study_in(tmp_path, *changes), 2)
     with pytest.raises(lq.ParameterError, match=r"make 10,240 cells, which need .* GB of memory, and 600 MB are free"):
         estimate(study_in(tmp_path, *changes, 'outputs="p_pnl_below"'))
+
+
+def test_values_of_a_cell_are_counted(study: Study, wanted: xr.Dataset) -> None:
+    named = [x for name, x in wanted.items() if name == "paths_given" or str(name).removesuffix("_se") in OUTPUTS]
+    per_cell = sum(x.size // (128 if "horizon" in x.dims else 64) for x in named)
+    assert study.plan.outputs.n_values == per_cell
 
 
 def test_the_sums_fill_memory_as_far_as_agreed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
