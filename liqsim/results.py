@@ -131,6 +131,7 @@ OUTPUTS: dict[str, Output] = {
     "p_pnl_below": Output("1", "probability of a profit and loss below the level", "pnl_level", estimator="proportion"),
 }
 _ALL_OUTPUTS = OUTPUTS | {"paths_given": Output("1", f"number {_GIVEN}", "given", estimator="count")}
+_ESTIMATE = Output("", "")
 _COORDS: dict[str, tuple[str, str]] = {
     "side": ("", "side of the position"),
     "leverage": ("1", "leverage, notional over initial margin"),
@@ -288,7 +289,6 @@ def sweep_dataset(
     group_paths: np.ndarray,
     attrs: Mapping[str, Any],
     estimator: str = "",
-    outputs: Mapping[str, np.ndarray] | None = None,
     output_axes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Assemble the result of a sweep.
@@ -296,7 +296,8 @@ def sweep_dataset(
     Parameters
     ----------
     estimates : mapping
-        Arrays of shape (model, venue, notional, horizon, side, leverage, stop[, group]).
+        Arrays of shape (model, venue, notional, horizon, side, leverage, stop[, group]); those of :data:`OUTPUTS` of
+        shape (model, venue, notional[, horizon], side, leverage, stop[, axis]).
     prices : mapping
         Arrays of shape (venue, notional, side, leverage).
     axes : mapping
@@ -309,10 +310,8 @@ def sweep_dataset(
     attrs : mapping
     estimator : str
         What gives estimates and errors by groups of paths; empty where all paths are one.
-    outputs : mapping, optional
-        What was asked for by name: arrays of shape (model, venue, notional[, horizon], side, leverage, stop[, axis]).
     output_axes : mapping, optional
-        Coordinate values of their axes.
+        Coordinate values of the axes of outputs.
     """
     dropped = [name for name in SWEEP_AXES if name not in given]
     coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
@@ -331,17 +330,14 @@ def sweep_dataset(
         return xr.Variable([name for name in dims if name not in dropped], values.squeeze(axes), attrs)
 
     n_paths = int(group_paths.sum())
-    full = (*SWEEP_AXES, *_CELL, "group")
-    variables = {
-        name: variable(full[: values.ndim], values, _about(name, n_paths)) for name, values in estimates.items()
-    }
+    variables = {}
+    for name, values in estimates.items():
+        what = _ALL_OUTPUTS.get(name.removesuffix("_se"), _ESTIMATE)
+        dims = [*SWEEP_AXES[: None if what.has_horizon else -1], *_CELL, what.axis or "group"]
+        variables[name] = variable(tuple(dims[: values.ndim]), values, _about(name, n_paths))
     if estimator:
         for name in estimates.keys() & ESTIMATES.keys():
             variables[name].attrs |= {"estimator": estimator, FREEDOM: len(group_paths) - 1}
-    for name, values in (outputs or {}).items():
-        what = _ALL_OUTPUTS[name.removesuffix("_se")]
-        dims = [*SWEEP_AXES[: None if what.has_horizon else -1], *_CELL, *([what.axis] if what.axis else [])]
-        variables[name] = variable(tuple(dims), values, _about(name, n_paths))
     if any("group" in found.dims for found in variables.values()):
         about_groups = {"units": "1", "long_name": "paths of each group"}
         variables["group_paths"] = xr.Variable(("group",), group_paths, about_groups)

@@ -20,7 +20,7 @@ FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
 SIMULATION = RULES | {
     "_core", "stats", "engine", "results", "arguments", "stopping", "histograms", "outputs", "cells", "planning",
-    "sweep", "compare", "rebuild", "path_results", "replay", "explain",
+    "sweep", "passages", "compare", "rebuild", "path_results", "replay", "explain",
     "environment",
 }  # fmt: skip
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
@@ -45,7 +45,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "histograms": set(),
     "outputs": RULES | {"engine", "stats", "results", "arguments", "histograms"},
     "cells": RULES | {"engine", "results", "arguments", "stopping", "fixed_levels", "control", "importance"},
-    "planning": RULES | {"engine", "results", "arguments", "stopping", "cells"},
+    "planning": RULES | {"engine", "results", "arguments", "stopping", "outputs", "cells"},
     "sweep": RULES
     | {"_core", "stats", "engine", "results", "arguments", "stopping", "control", "outputs", "cells", "planning"},
     "passages": RULES | {"engine", "results", "arguments", "stopping", "control", "importance", "cells"},
