@@ -47,6 +47,7 @@ _OUTPUTS = ("outputs", "quantiles", "times")
 _ELSEWHERE = {
     "groups": "the groups of a longer run are other groups, so that paths could not be added",
     "control": "control variates need groups of paths, and those of a longer run are other groups",
+    "importance": "its errors come from groups of paths, and those of a longer run are other groups",
 }
 _VENUE_KEYS = {"id", "file", "toml", "assume"}
 _MOST_MODELS = 100_000

@@ -179,6 +179,7 @@ def test_a_resolved_study_holds_its_outputs(study: Study) -> None:
         ('outptus = "p_ruin"', "line 11: key 'outptus' is unknown; did you mean 'outputs'?"),
         ("groups = 64", "line 11: groups=64 cannot be had in a study: the groups of a longer run"),
         ("control = true", "line 11: control=True cannot be had in a study: control variates need groups"),
+        ("importance = true", "line 11: importance=True cannot be had in a study: its errors come from groups"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_named_with_file_and_line(tmp_path: Path, lines: str, message: str) -> None:
