@@ -24,6 +24,7 @@ from liqsim.models import GBM, Kou, Merton, OUPremium
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.replay import replay
 from liqsim.sensitivity import sensitivities
+from liqsim.smoothing import liquidation_probability
 from liqsim.sweep import first_passage, sweep
 from liqsim.venues import (
     BasisCarry,
@@ -75,6 +76,7 @@ __all__ = [
     "initial_margin",
     "jackknife",
     "liquidation_price",
+    "liquidation_probability",
     "list_venues",
     "load_venue",
     "max_leverage",

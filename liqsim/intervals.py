@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from liqsim.errors import ParameterError
-from liqsim.results import CONTROLLED, FREEDOM, group_name, se_name
+from liqsim.results import CONTROLLED, FREEDOM, SMOOTHED, group_name, se_name
 from liqsim.stats import clopper_pearson_interval, jackknife_se, quantile_of_t, wilson_interval
 
 __all__ = ["confidence_interval", "difference", "jackknife"]
@@ -89,7 +89,7 @@ def confidence_interval(
             used = "normal" if freedom is None else "student-t"
             half = quantile_of_t(level, freedom) * np.asarray(ds[se_name(name)].values, dtype=float)
             low, high = values - half, values + half
-            if x.attrs.get("estimator") == CONTROLLED and name.startswith("p_"):
+            if x.attrs.get("estimator") in (CONTROLLED, SMOOTHED) and name.startswith("p_"):
                 low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
         attrs = {key: x.attrs[key] for key in ("units", "long_name") if key in x.attrs}
         out[name] = ((*x.dims, "bound"), np.stack([low, high], axis=-1), {**attrs, "interval": used, "level": level})
