@@ -24,6 +24,7 @@ __all__ = [
     "FREEDOM",
     "OUTPUTS",
     "PASSAGE_ESTIMATES",
+    "SMOOTHED",
     "SWEEP_AXES",
     "TOTAL_WEIGHT",
     "WEIGHTED",
@@ -40,6 +41,7 @@ __all__ = [
     "provenance",
     "se_name",
     "sensitivity_dataset",
+    "smoothed_dataset",
     "sweep_dataset",
     "sweep_estimates",
 ]
@@ -54,6 +56,8 @@ WEIGHTED = "importance sampling"
 """Estimator of what weighted paths give."""
 TOTAL_WEIGHT = "total_weight"
 """Mean weight of a path whatever its end, whose expectation is 1."""
+SMOOTHED = "randomised quasi-Monte Carlo"
+"""Estimator of conditional probabilities on quasi-random points."""
 FREEDOM = "degrees_of_freedom"
 """Attribute of estimates whose error comes from groups of paths."""
 
@@ -352,6 +356,14 @@ def sweep_dataset(
         about = {key: text for key, text in (("long_name", long_name), ("units", units)) if text}
         named[name] = xr.Variable((), np.asarray(values)[0], about) if name in dropped else (name, values, about)
     return stamped(xr.Dataset(variables, named, dict(attrs)))
+
+
+def smoothed_dataset(ds: xr.Dataset, n_scrambles: int) -> xr.Dataset:
+    """Turn the result of a sweep of one cell into that of quasi-random points, whose scrambles give the error."""
+    ds = ds.squeeze(_CELL)
+    for name in ESTIMATES.keys() & set(map(str, ds.data_vars)):
+        ds[name].attrs |= {"estimator": SMOOTHED, FREEDOM: n_scrambles - 1}
+    return stamped(ds)
 
 
 _WORDS: dict[str, str] = {
