@@ -25,6 +25,7 @@ from liqsim.passages import first_passage
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.replay import replay
 from liqsim.sensitivity import sensitivities
+from liqsim.smoothing import liquidation_probability
 from liqsim.sweep import sweep
 from liqsim.venues import (
     BasisCarry,
@@ -76,6 +77,7 @@ __all__ = [
     "initial_margin",
     "jackknife",
     "liquidation_price",
+    "liquidation_probability",
     "list_venues",
     "load_venue",
     "max_leverage",

@@ -286,9 +286,7 @@ def _target(ready: Prepared) -> str:
 
 def _added(ready: Prepared) -> int:
     """Values of each cell that a result holds besides: of groups and of outputs by name, with their errors."""
-    named = 2 * len(ready.outputs.on(None))
-    named += sum(2 * len(values) * len(ready.outputs.on(axis)) for axis, values in ready.outputs.axes.items())
-    return named + (ready.n_groups or 0) * (len(ESTIMATES) if ready.shows_groups else 0)
+    return ready.plan.outputs.n_values + (ready.n_groups or 0) * (len(ESTIMATES) if ready.shows_groups else 0)
 
 
 def _why_level(level: str) -> str:

@@ -11,9 +11,9 @@ import xarray as xr
 
 from liqsim.errors import ParameterError
 from liqsim.store.place import Place
-from liqsim.store.result import open_dataset
+from liqsim.store.result import naming_faults, open_dataset
 
-__all__ = ["load_result", "replacing", "save_result"]
+__all__ = ["load_any", "load_result", "replacing", "save_result"]
 
 
 @contextmanager
@@ -96,8 +96,21 @@ def load_result(path: str | Path) -> xr.Dataset:
     StoreError
         If a store is damaged, of a newer schema, or not one of ours.
     """
+    ds = load_any(path)
+    if "p_liquidation" not in ds:
+        raise ParameterError(
+            f"path={str(path)!r} holds no liqsim sweep (no p_liquidation); give a result written by liqsim sweep or "
+            "liqsim demo"
+        )
+    return ds
+
+
+def load_any(path: str | Path) -> xr.Dataset:
+    """Read the result of any function into memory; raises as :func:`load_result`, which reads sweeps only."""
     if "://" in str(path) or Path(path, "zarr.json").exists():
-        return open_dataset(Place(path)).load()
+        place = Place(path)
+        with naming_faults(place):
+            return open_dataset(place).load()
     path = Path(path)
     if not path.is_file():
         raise ParameterError(f"path={str(path)!r} is not a file; give a result written by liqsim sweep or liqsim demo")
@@ -108,9 +121,9 @@ def load_result(path: str | Path) -> xr.Dataset:
         raise ParameterError(
             f"path={str(path)!r} is not a netCDF4 file: {text}; give a result written by liqsim sweep or liqsim demo"
         ) from None
-    if "p_liquidation" not in ds or "provenance" not in ds.attrs:
+    if "provenance" not in ds.attrs:
         raise ParameterError(
-            f"path={str(path)!r} holds no liqsim sweep (no p_liquidation or provenance); "
+            f"path={str(path)!r} holds no result of liqsim (no provenance); "
             "give a result written by liqsim sweep or liqsim demo"
         )
     return ds

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from liqsim.errors import ParameterError
-from liqsim.results import CONTROLLED, FREEDOM, WEIGHTED, group_name, se_name
+from liqsim.results import CONTROLLED, FREEDOM, SMOOTHED, WEIGHTED, group_name, se_name
 from liqsim.stats import clopper_pearson_interval, jackknife_se, quantile_of_t, upper_bound, wilson_interval
 
 __all__ = ["confidence_interval", "difference", "jackknife"]
@@ -90,7 +90,7 @@ def confidence_interval(
             half = quantile_of_t(level, freedom) * np.asarray(ds[se_name(name)].values, dtype=float)
             low, high = values - half, values + half
             estimator = x.attrs.get("estimator")
-            if name.startswith("p_") and estimator in (CONTROLLED, WEIGHTED):
+            if name.startswith("p_") and estimator in (CONTROLLED, SMOOTHED, WEIGHTED):
                 if estimator == WEIGHTED:  # what was never seen was not on the unweighted paths either
                     unseen = upper_bound(0.0, int(x.attrs["n_paths"]), 0.5 * (1.0 + level))
                     high = np.where(values == 0.0, unseen, high)

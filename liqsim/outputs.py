@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -57,10 +57,10 @@ class Outputs:
         Position of the longest horizon in the user's list.
     """
 
-    names: tuple[str, ...]
-    quantiles: np.ndarray
-    times: np.ndarray
-    longest: int
+    names: tuple[str, ...] = ()
+    quantiles: np.ndarray = field(default_factory=lambda: np.empty(0))
+    times: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    longest: int = 0
 
     def has(self, *names: str) -> bool:
         """Whether any of these was asked for."""
@@ -81,6 +81,12 @@ class Outputs:
             "shortfall_level": shortfall_edges()[:-1],
         }
         return {axis: values for axis, values in every.items() if self.on(axis)}
+
+    @property
+    def n_values(self) -> int:
+        """Values that a result holds of each cell besides, errors included."""
+        over_axes = sum(2 * len(values) * len(self.on(axis)) for axis, values in self.axes.items())
+        return 2 * len(self.on(None)) + over_axes + (len(OUTCOMES) if self.on("given") else 0)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for provenance; empty where nothing was asked for."""
@@ -151,34 +157,35 @@ def _times(times: Any, instants: np.ndarray) -> np.ndarray:
 
 
 def output_estimates(
-    outputs: Outputs, group: Sequence[tuple[Pass, Sums]], grid: Grid, n_paths: int
+    outputs: Outputs, group: Iterable[tuple[Pass, Sums | None, int]], grid: Grid, n_horizons: int
 ) -> dict[str, np.ndarray]:
     """What was asked for, of one cell.
 
     Parameters
     ----------
     outputs : Outputs
-    group : sequence of (Pass, Sums)
-        The passes of the cell and what each has booked.
+    group : iterable of (Pass, Sums or None, int)
+        The passes of the cell, what each has booked and over how many paths; None where nothing has been run.
     grid : Grid
-    n_paths : int
+    n_horizons : int
 
     Returns
     -------
     dict of str to ndarray, shape ([horizon,] side, leverage, stop[, axis])
-        Estimates and standard errors, in the user's order.
+        Estimates and standard errors, in the user's order; not-a-number where nothing has been run.
     """
-    n_horizons = sum(len(task.horizons) for task, _ in group)
     sides = [SIDES.index(name) for name in grid.sides]
 
     def ordered(values: np.ndarray) -> np.ndarray:
         return values[:, sides][:, :, grid.rows][:, :, :, grid.columns]
 
     out: dict[str, np.ndarray] = {}
-    for task, sums in group:
+    for task, sums, n_paths in group:
+        if sums is None:
+            continue
         for name, values in _of_pass(outputs, task, sums, n_paths).items():
             inner = ordered(values)
-            whole = out.setdefault(name, np.empty((n_horizons, *inner.shape[1:])))
+            whole = out.setdefault(name, np.full((n_horizons, *inner.shape[1:]), np.nan))
             whole[list(task.horizons)] = inner
         if outputs.has(*_WITH_TIMES) and outputs.longest in task.horizons:
             found = _over_time(outputs, sums, n_paths)

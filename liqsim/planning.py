@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,11 +16,23 @@ import numpy as np
 import xarray as xr
 
 from liqsim.arguments import Settings, read_grid, read_horizons, read_named, read_numbers, read_settings, read_venues
-from liqsim.cells import Cell, cell_pass, clock_of, currencies, entry_prices, grid_axes, notes_of, run_inputs
+from liqsim.cells import (
+    Cell,
+    cell_estimates,
+    cell_pass,
+    clock_of,
+    currencies,
+    entry_prices,
+    grid_axes,
+    notes_of,
+    run_inputs,
+)
 from liqsim.engine.memory import check_memory, needed_memory, tally_bytes
 from liqsim.engine.plan import Grid, Pass
+from liqsim.engine.tally import Sums
 from liqsim.engine.timeline import Timeline, build_timelines
 from liqsim.models import PriceModel
+from liqsim.outputs import QUANTILES, Outputs, output_estimates, read_outputs
 from liqsim.results import ESTIMATES, SWEEP_AXES, sweep_dataset
 from liqsim.stopping import Target, horizon_labels, most_paths, read_target
 from liqsim.venues import Venue
@@ -42,6 +54,8 @@ class Plan:
     settings : Settings
     given : tuple of str
         Those of model, venue, notional, horizon that were given as a list.
+    outputs : Outputs
+        What is computed by name besides; nothing unless given.
     """
 
     models: Mapping[str, PriceModel]
@@ -50,7 +64,13 @@ class Plan:
     grid: Grid
     settings: Settings
     given: tuple[str, ...]
+    outputs: Outputs = field(default_factory=Outputs)
     _timelines: dict[int, list[Timeline]] = field(default_factory=dict, repr=False, compare=False)
+
+    def booking(self, outputs: Any = (), quantiles: Any = QUANTILES, times: Any = None) -> Plan:
+        """The same plan, which computes outputs by name besides; see :func:`liqsim.sweep`."""
+        clocks = [clock_of(venue, self.settings) for venue in self.venues.values()]
+        return replace(self, outputs=read_outputs(outputs, quantiles, times, clocks, self.settings))
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -72,7 +92,7 @@ class Plan:
 
     def make(self, cell: Cell, timeline: Timeline) -> Pass:
         """The numbers of one run of the kernel; raises where the venue does not allow the position."""
-        return cell_pass(cell, self.settings, timeline)
+        return self.outputs.booking(cell_pass(cell, self.settings, timeline))
 
     def make_all(self) -> Iterator[Pass]:
         """All of :attr:`passes`, one after the other."""
@@ -102,14 +122,14 @@ class Plan:
         ParameterError
             If there are not as many; the message holds both figures.
         """
-        needed = needed_memory(self.tallies, self.n_cells, workers, kept=kept)
+        needed = needed_memory(self.tallies, self.n_cells, workers, kept=kept, n_added=self.outputs.n_values)
         check_memory(needed, self.n_cells)
         return needed
 
     def inputs(self) -> dict[str, Any]:
         """Arguments that change the numbers, as plain values."""
         found = run_inputs(self.models, self.venues, self.notionals, self.grid, self.settings)
-        return found | {"axes": list(self.given)}
+        return found | {"axes": list(self.given)} | self.outputs.to_dict()
 
     def target(self, rel_error: Any, abs_error: Any, error_at: Any, are_counts: bool = True) -> Target | None:
         """Check an accuracy that is asked for; see :func:`liqsim.sweep` and :func:`liqsim.stopping.read_target`."""
@@ -118,14 +138,23 @@ class Plan:
         labels |= {name: np.asarray(values).tolist() for name, values in grid_axes(self.grid).items()}
         return read_target(rel_error, abs_error, error_at, "p_liquidation", list(ESTIMATES), labels, are_counts)
 
+    def cell_results(self, group: Sequence[tuple[Pass, Sums | None, int]]) -> dict[str, np.ndarray]:
+        """Estimates of one cell, and its outputs by name, from what each of its passes has booked over how many paths.
+
+        See :func:`liqsim.cells.cell_estimates` and :func:`liqsim.outputs.output_estimates`.
+        """
+        n_horizons = len(self.settings.horizons)
+        found = cell_estimates(group, self.grid, n_horizons)
+        return found | output_estimates(self.outputs, group, self.grid, n_horizons)
+
     def estimates(self, found: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Estimates of all cells by name, of shape (model, venue, notional, horizon, side, leverage, stop[, group]).
+        """Estimates of all cells by name, of shape (model, venue, notional[, horizon], side, leverage, stop[, axis]).
 
         Parameters
         ----------
         found : sequence of mapping
-            Estimates of each of :attr:`cells`, as :func:`liqsim.cells.cell_estimates` returns them; empty where nothing
-            has been run, which becomes not-a-number.
+            Estimates of each of :attr:`cells`, such as :meth:`cell_results`; empty where nothing has been run, which
+            becomes not-a-number.
         """
         outer = (len(self.models), len(self.venues), len(self.notionals))
         shapes = {name: values.shape for cell in found for name, values in cell.items()}
@@ -141,8 +170,6 @@ class Plan:
         attrs: Mapping[str, Any],
         note: str = "",
         estimator: str = "",
-        outputs: Mapping[str, np.ndarray] | None = None,
-        output_axes: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
         """The result.
 
@@ -157,8 +184,6 @@ class Plan:
             To be added to the notes.
         estimator : str
             What gives estimates and errors by groups of paths; empty where all paths are one.
-        outputs, output_axes : mapping, optional
-            What was asked for by name, and the coordinates of its axes.
         """
         n_outer = (len(self.venues), len(self.notionals))
         prices = [entry_prices(cell, self.settings) for cell in self.cells[: n_outer[0] * n_outer[1]]]
@@ -178,8 +203,7 @@ class Plan:
             group_paths,
             {**attrs, "notes": "\n".join(filter(None, [notes_of(self.venues), note]))},
             estimator,
-            outputs,
-            output_axes,
+            self.outputs.axes,
         )
 
 

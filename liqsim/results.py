@@ -24,6 +24,7 @@ __all__ = [
     "FREEDOM",
     "OUTPUTS",
     "PASSAGE_ESTIMATES",
+    "SMOOTHED",
     "SWEEP_AXES",
     "TOTAL_WEIGHT",
     "WEIGHTED",
@@ -40,6 +41,7 @@ __all__ = [
     "provenance",
     "se_name",
     "sensitivity_dataset",
+    "smoothed_dataset",
     "sweep_dataset",
     "sweep_estimates",
 ]
@@ -54,6 +56,8 @@ WEIGHTED = "importance sampling"
 """Estimator of what weighted paths give."""
 TOTAL_WEIGHT = "total_weight"
 """Mean weight of a path whatever its end, whose expectation is 1."""
+SMOOTHED = "randomised quasi-Monte Carlo"
+"""Estimator of conditional probabilities on quasi-random points."""
 FREEDOM = "degrees_of_freedom"
 """Attribute of estimates whose error comes from groups of paths."""
 
@@ -143,6 +147,7 @@ OUTPUTS: dict[str, Output] = {
     ),
 }
 _ALL_OUTPUTS = OUTPUTS | {"paths_given": Output("1", f"number {_GIVEN}", "given", estimator="count")}
+_ESTIMATE = Output("", "")
 _COORDS: dict[str, tuple[str, str]] = {
     "side": ("", "side of the position"),
     "leverage": ("1", "leverage, notional over initial margin"),
@@ -301,7 +306,6 @@ def sweep_dataset(
     group_paths: np.ndarray,
     attrs: Mapping[str, Any],
     estimator: str = "",
-    outputs: Mapping[str, np.ndarray] | None = None,
     output_axes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Assemble the result of a sweep.
@@ -309,7 +313,8 @@ def sweep_dataset(
     Parameters
     ----------
     estimates : mapping
-        Arrays of shape (model, venue, notional, horizon, side, leverage, stop[, group]).
+        Arrays of shape (model, venue, notional, horizon, side, leverage, stop[, group]); those of :data:`OUTPUTS` of
+        shape (model, venue, notional[, horizon], side, leverage, stop[, axis]).
     prices : mapping
         Arrays of shape (venue, notional, side, leverage).
     axes : mapping
@@ -322,10 +327,8 @@ def sweep_dataset(
     attrs : mapping
     estimator : str
         What gives estimates and errors by groups of paths; empty where all paths are one.
-    outputs : mapping, optional
-        What was asked for by name: arrays of shape (model, venue, notional[, horizon], side, leverage, stop[, axis]).
     output_axes : mapping, optional
-        Coordinate values of their axes.
+        Coordinate values of the axes of outputs.
     """
     dropped = [name for name in SWEEP_AXES if name not in given]
     coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
@@ -344,17 +347,14 @@ def sweep_dataset(
         return xr.Variable([name for name in dims if name not in dropped], values.squeeze(axes), attrs)
 
     n_paths = int(group_paths.sum())
-    full = (*SWEEP_AXES, *_CELL, "group")
-    variables = {
-        name: variable(full[: values.ndim], values, _about(name, n_paths)) for name, values in estimates.items()
-    }
+    variables = {}
+    for name, values in estimates.items():
+        what = _ALL_OUTPUTS.get(name.removesuffix("_se"), _ESTIMATE)
+        dims = [*SWEEP_AXES[: None if what.has_horizon else -1], *_CELL, what.axis or "group"]
+        variables[name] = variable(tuple(dims[: values.ndim]), values, _about(name, n_paths))
     if estimator:
         for name in estimates.keys() & ESTIMATES.keys():
             variables[name].attrs |= {"estimator": estimator, FREEDOM: len(group_paths) - 1}
-    for name, values in (outputs or {}).items():
-        what = _ALL_OUTPUTS[name.removesuffix("_se")]
-        dims = [*SWEEP_AXES[: None if what.has_horizon else -1], *_CELL, *([what.axis] if what.axis else [])]
-        variables[name] = variable(tuple(dims), values, _about(name, n_paths))
     if any("group" in found.dims for found in variables.values()):
         about_groups = {"units": "1", "long_name": "paths of each group"}
         variables["group_paths"] = xr.Variable(("group",), group_paths, about_groups)
@@ -369,6 +369,14 @@ def sweep_dataset(
         about = {key: text for key, text in (("long_name", long_name), ("units", units)) if text}
         named[name] = xr.Variable((), np.asarray(values)[0], about) if name in dropped else (name, values, about)
     return stamped(xr.Dataset(variables, named, dict(attrs)))
+
+
+def smoothed_dataset(ds: xr.Dataset, n_scrambles: int) -> xr.Dataset:
+    """Turn the result of a sweep of one cell into that of quasi-random points, whose scrambles give the error."""
+    ds = ds.squeeze(_CELL)
+    for name in ESTIMATES.keys() & set(map(str, ds.data_vars)):
+        ds[name].attrs |= {"estimator": SMOOTHED, FREEDOM: n_scrambles - 1}
+    return stamped(ds)
 
 
 _WORDS: dict[str, str] = {

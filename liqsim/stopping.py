@@ -172,7 +172,9 @@ def horizon_labels(horizons: Sequence[int]) -> list[str]:
 
 
 def _text(label: Any) -> str:
-    return f"{label:g}" if isinstance(label, float) else str(label)
+    if isinstance(label, float):
+        return f"{label:g}" if float(f"{label:g}") == label else repr(float(label))
+    return str(label)
 
 
 def read_groups(groups: Any, n_paths: int) -> int | None:

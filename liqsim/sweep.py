@@ -12,13 +12,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from liqsim.arguments import check_flag
-from liqsim.cells import cell_draws, clock_of, control_cell, run_cells
+from liqsim.cells import cell_draws, control_cell, run_cells
 from liqsim.control import CONTROL_GROUPS, Control
 from liqsim.durations import Duration
 from liqsim.engine.plan import Pass
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
-from liqsim.outputs import QUANTILES, Outputs, output_estimates, read_outputs
+from liqsim.outputs import QUANTILES, output_estimates
 from liqsim.planning import Plan, plan_sweep
 from liqsim.results import CONTROLLED, WEIGHTED, provenance
 from liqsim.stopping import Target, most_paths, reached_by, read_groups
@@ -200,34 +200,27 @@ def sweep(
         rel_error=rel_error, abs_error=abs_error, error_at=error_at, groups=groups, control=control,
         importance=importance, outputs=outputs, quantiles=quantiles, times=times, seed=seed, threads=threads,
     )  # fmt: skip
-    plan, asked, target, n_groups = ready.plan, ready.outputs, ready.target, ready.n_groups
+    plan, target, n_groups = ready.plan, ready.target, ready.n_groups
     passes, settings = ready.passes, plan.settings
     run = run_cells(
         passes, [plan.grid] * len(passes), settings, progress, n_groups,
         None if target is None else lambda found, n: target.is_met(plan.estimates(found), n), ready.controls,
         ready.draws,
     )  # fmt: skip
-    estimates, booked = plan.estimates(run.found), run.booked
+    booked, totals = run.booked, iter(run.booked.totals())
+    found = []
+    for cell, group in zip(run.found, passes, strict=True):
+        sums = [(task, next(totals), booked.n_paths) for task in group]
+        found.append(cell | output_estimates(plan.outputs, sums, plan.grid, len(settings.horizons)))
+    estimates = plan.estimates(found)
     if not ready.shows_groups:
         estimates = {name: x for name, x in estimates.items() if not name.endswith("_by_group")}
     inputs = plan.inputs() | ({"groups": n_groups} if n_groups else {})
     inputs |= {name: True for name, on in (("control", control), ("importance", importance)) if on}
-    sums = iter(booked.totals())
-    more = [
-        output_estimates(asked, [(task, next(sums)) for task in group], plan.grid, booked.n_paths) for group in passes
-    ]
     reached = reached_by(target, estimates, booked.n_paths, settings.n_paths)
-    inputs |= asked.to_dict() | reached.inputs
-    attrs = provenance("sweep", inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
-    return plan.dataset(
-        estimates,
-        booked.group_paths,
-        attrs,
-        reached.note,
-        estimator=CONTROLLED if control else WEIGHTED if importance else "",
-        outputs=plan.estimates(more),
-        output_axes=asked.axes,
-    )
+    attrs = provenance("sweep", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
+    estimator = CONTROLLED if control else WEIGHTED if importance else ""
+    return plan.dataset(estimates, booked.group_paths, attrs, reached.note, estimator)
 
 
 @dataclass(frozen=True)
@@ -237,8 +230,6 @@ class Prepared:
     Parameters
     ----------
     plan : Plan
-    outputs : Outputs
-        What was asked for by name.
     target : Target or None
         Accuracy at which the run ends.
     n_groups : int or None
@@ -254,7 +245,6 @@ class Prepared:
     """
 
     plan: Plan
-    outputs: Outputs
     target: Target | None
     n_groups: int | None
     shows_groups: bool
@@ -288,11 +278,10 @@ def prepare(
         raise ParameterError(f"importance=True does not go with {other}; ask for one after the other")
     settings, cells = plan.settings, plan.cells
     n_groups = read_groups(CONTROL_GROUPS if (control or importance) and groups is None else groups, settings.n_paths)
-    clocks = [clock_of(v, settings) for v in plan.venues.values()]
-    asked = read_outputs(outputs, quantiles, times, clocks, settings)
+    plan = plan.booking(outputs, quantiles, times)
     target = plan.target(rel_error, abs_error, error_at, are_counts=not (control or importance))
-    passes = [[asked.booking(plan.make(cell, timeline)) for timeline in plan.timelines(cell.venue)] for cell in cells]
-    asked.check_memory(passes, n_groups or 1, settings.threads)
+    passes = [[plan.make(cell, timeline) for timeline in plan.timelines(cell.venue)] for cell in cells]
+    plan.outputs.check_memory(passes, n_groups or 1, settings.threads)
     plan.check_memory(settings.threads, kept=2 * sum(plan.tallies) * (n_groups or 1))
     controls = []
     if control:
@@ -301,4 +290,4 @@ def prepare(
     if importance:
         draws = [cell_draws(cell, settings, mine) for cell, mine in zip(cells, passes, strict=True)]
         passes = [[laws[0] for laws in cell] for cell in draws]
-    return Prepared(plan, asked, target, n_groups, groups is not None, passes, controls, draws)
+    return Prepared(plan, target, n_groups, groups is not None, passes, controls, draws)

@@ -16,10 +16,11 @@ from liqsim.errors import ParameterError, StoreError
 from liqsim.files import replacing
 from liqsim.results import fingerprint
 from liqsim.store.place import Place
-from liqsim.store.result import faults, read_record
+from liqsim.store.result import faults, naming_faults, read_record
 from liqsim.study import open_store
 from liqsim.study import rerun as run_again
 from liqsim.study.export import export_table
+from liqsim.study.session import bad_sums
 
 __all__ = ["cite", "export", "inspect", "rerun"]
 
@@ -38,14 +39,15 @@ def inspect(result: str, as_json: bool) -> None:
     place = Place(result)
     is_store = place.exists(False) or place.exists(True)
     is_partial = is_store and not place.exists(False)
-    damaged = faults(place) if is_store and not is_partial else []
+    damaged = [*faults(place), *bad_sums(place)] if is_store and not is_partial else []
     ds = open_store(result)
     record: dict[str, Any] = json.loads(ds.attrs["provenance"])
     if as_json:
         echo_json(record)
         return
-    sizes = " x ".join(f"{n} {name}" for name, n in ds.sizes.items())
-    lines = [f"{ds.attrs.get('title', 'liqsim')}: {ds['p_liquidation'].size:,} cells = {sizes}"]
+    cells = ds["p_liquidation" if "p_liquidation" in ds else next(iter(ds.data_vars))]
+    sizes = " x ".join(f"{n} {name}" for name, n in cells.sizes.items())
+    lines = [f"{ds.attrs.get('title', 'liqsim')}: {cells.size:,} cells = {sizes}"]
     if is_partial:
         done = ds["n_paths_done"]
         wanted = int(read_record(place, True)["n_paths"])
@@ -65,6 +67,8 @@ def inspect(result: str, as_json: bool) -> None:
         if isinstance(model, dict):
             numbers = ", ".join(f"{k} {v:g}" for k, v in model.items() if isinstance(v, (int, float)))
             lines.append(f"model        {label}: {model['model']}, {numbers}")
+    if outputs := record["inputs"].get("outputs"):
+        lines.append(f"outputs      {', '.join(outputs)}")
     if not is_partial:
         lines.append(f"fingerprint  {record.get('fingerprint', 'none')}")
     lines += [f"note         {note}" for note in ds.attrs.get("notes", "").splitlines()]
@@ -86,8 +90,9 @@ def inspect(result: str, as_json: bool) -> None:
 def rerun(
     result: str, check: bool, out: Path | None, threads: int | None, scheduler: str | None, progress: bool
 ) -> None:
-    """Run again the study that RESULT says it comes from, and say whether every bit agrees.
+    """Run again what RESULT says it comes from, and say whether every bit agrees.
 
+    RESULT is that of a study, or a file in which a result of liqsim.sweep, first_passage or compare_venues was saved.
     The venues' rules are those stored in RESULT, whatever has changed since.
 
     \b
@@ -97,7 +102,8 @@ def rerun(
     """
     if not check and out is None:
         raise ParameterError("give --out FILE.nc for the new result, or --check to compare only")
-    again = run_again(result, scheduler=make_scheduler(scheduler, threads), threads=threads, progress=progress)
+    making = None if scheduler is None else make_scheduler(scheduler, threads)
+    again = run_again(result, scheduler=making, threads=threads, progress=progress)
     if out is not None:
         from liqsim.files import save_result
 
@@ -143,13 +149,14 @@ def export(
         if not equals:
             raise ParameterError(f"--sel {text} is not allowed; give DIM=VALUE, such as side=long")
         chosen[dim] = value
-    table = export_table(
-        open_store(result),
-        style,  # type: ignore[arg-type]
-        variables=variables or ("p_liquidation",),
-        columns=columns,
-        select=chosen,
-    )
+    with naming_faults(Place(result)):
+        table = export_table(
+            open_store(result),
+            style,  # type: ignore[arg-type]
+            variables=variables or ("p_liquidation",),
+            columns=columns,
+            select=chosen,
+        )
     if out is None:
         click.echo(table, nl=False)
         return

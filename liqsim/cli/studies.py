@@ -38,6 +38,8 @@ horizon = "30D"
 n_paths = 1_000_000
 # rel_error = 0.01                                     # of p_liquidation: end once all cells are as accurate
 seed = 7
+# outputs = ["value_at_risk", "p_liquidation_by"]      # more of every path, with their quantiles and times
+# quantiles = [0.01, 0.05]
 
 # include = "common.toml"                              # keys of this file replace those of included ones
 
@@ -128,7 +130,7 @@ def sweep(
     given = {"n_paths": paths, "seed": seed, "threads": threads}
     found = read_study(study, [*changes, *(f"{k}={v}" for k, v in given.items() if v is not None)])
     store, netcdf = _outputs(found, out)
-    making = _making(scheduler, cluster, found.threads)
+    making = _making(scheduler, cluster, found.plan.settings.threads)
     if dry_run:
         click.echo(estimate(found).text())
         click.echo(f"would write: {store}" + (f" and {netcdf}" if netcdf else ""))

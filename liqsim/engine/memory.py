@@ -24,10 +24,12 @@ _COPIES = 4  # of the dataset: per cell, stacked, in order, encoded
 def tally_bytes(task: Pass) -> int:
     """Bytes of the integers that a kernel books one batch of a pass in."""
     kernel = task.kernel()
-    return 8 * (math.prod(kernel.tally_shape()) + math.prod(kernel.carried_shape()))
+    return 8 * (math.prod(kernel.tally_shape()) + math.prod(kernel.carried_shape())) + booked_bytes(task)
 
 
-def needed_memory(tallies: Sequence[int], n_cells: int, workers: int, *, kept: int | None = None) -> int:
+def needed_memory(
+    tallies: Sequence[int], n_cells: int, workers: int, *, kept: int | None = None, n_added: int = 0
+) -> int:
     """Bytes that a run holds at its worst.
 
     Parameters
@@ -40,10 +42,12 @@ def needed_memory(tallies: Sequence[int], n_cells: int, workers: int, *, kept: i
         In this process.
     kept : int, optional
         Bytes of finished sums that are kept before they are written; those of all passes unless given.
+    n_added : int
+        Values of each cell that the dataset holds besides; see :attr:`liqsim.outputs.Outputs.n_values`.
     """
     largest = max(tallies)
     sums = 2 * sum(tallies) if kept is None else kept + 4 * largest
-    return _BASE + workers * 8 * largest + sums + _COPIES * 8 * _VARIABLES * n_cells
+    return _BASE + workers * 8 * largest + sums + _COPIES * 8 * (_VARIABLES + n_added) * n_cells
 
 
 def run_bytes(passes: Sequence[Pass], n_paths: int, threads: int, n_groups: int = 1) -> int:
@@ -59,7 +63,7 @@ def run_bytes(passes: Sequence[Pass], n_paths: int, threads: int, n_groups: int 
         n_times = int(arrays["time_bin"][-1]) + 1 if "time_bin" in arrays else 0
         shape = (len(task.horizons), len(task.margin), len(arrays["stop_long"]), int(task.carries), n_times)
         if shape not in known:
-            known[shape] = tally_bytes(task) + booked_bytes(task)
+            known[shape] = tally_bytes(task)
         slots = 2 * (len(task.margin) if task.carries else 0) * LANES
         total += 2 * n_groups * known[shape]
         most = max(most, n_threads * (3 * known[shape] + slots * _CARRIED_BYTES + _BLOCK_BYTES))
@@ -93,7 +97,7 @@ def check_memory(needed: int, n_cells: int) -> None:
     if there is not None and needed > there:
         raise ParameterError(
             f"leverage, stop and the other axes make {n_cells:,} cells, which need {bytes_text(needed)} of memory, and "
-            f"{bytes_text(there)} are free; shorten an axis, or split the study into several"
+            f"{bytes_text(there)} are free; shorten an axis, ask for fewer outputs, or split the study into several"
         )
 
 

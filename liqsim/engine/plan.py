@@ -26,13 +26,23 @@ from liqsim.errors import MarginRuleError, ParameterError
 from liqsim.models import Kou, Merton, OUPremium, PriceModel
 from liqsim.venues import Venue
 
-__all__ = ["SIDES", "Grid", "Pass", "passage_pass", "seed_key", "sweep_pass", "tilted_passes", "watching_pass"]
+__all__ = [
+    "NORMAL_JUMPS",
+    "SIDES",
+    "Grid",
+    "Pass",
+    "passage_pass",
+    "seed_key",
+    "sweep_pass",
+    "tilted_passes",
+    "watching_pass",
+]
 
 SIDES = ("long", "short")
 
 _NEVER = 1e300
 _PREMIUM = ("premium_start", "premium_mean", "reversion", "premium_vol", "correlation")
-_NO_JUMPS, _NORMAL_JUMPS, _EXPONENTIAL_JUMPS = range(3)
+_NO_JUMPS, NORMAL_JUMPS, _EXPONENTIAL_JUMPS = range(3)
 
 
 def seed_key(seed: int | np.random.SeedSequence) -> tuple[int, int]:
@@ -114,7 +124,7 @@ class Pass:
     def key(self) -> str:
         """SHA-256 of the numbers and of the form of the tally: passes with the same key book the same sums."""
         kernel = self.kernel()
-        form = [kernel.tally_shape(), kernel.carried_shape()]
+        form = [kernel.tally_shape(), kernel.carried_shape(), kernel.passages_shape(), kernel.pnl_shape()]
         text = json.dumps([self.law, self.rules, self.horizons, form], sort_keys=True, default=str)
         made = hashlib.sha256(text.encode())
         for name in sorted(self.arrays):
@@ -195,7 +205,7 @@ def _law(model: PriceModel, premium: OUPremium | None, visits: float = 0.0) -> d
         law["jump_law"] = _EXPONENTIAL_JUMPS  # of size 0, unless the model has jumps of its own
     if model.jump_rate > 0:
         if isinstance(model, Merton):
-            law |= {"jump_law": _NORMAL_JUMPS, "jump_mean": model.jump_mean, "jump_std": model.jump_std}
+            law |= {"jump_law": NORMAL_JUMPS, "jump_mean": model.jump_mean, "jump_std": model.jump_std}
         elif isinstance(model, Kou):
             law |= {
                 "jump_law": _EXPONENTIAL_JUMPS,

@@ -137,6 +137,11 @@ class Sums:
         """All there is, in order."""
         return self.whole, self.carried, self.passages, self.pnl, self.shortfall
 
+    @property
+    def n_integers(self) -> int:
+        """Integers of all limbs."""
+        return 2 * sum(total.low.size for total in self.parts)
+
     def merge(self, other: Sums) -> None:
         """Add the sums of another worker."""
         for mine, theirs in zip(self.parts, other.parts, strict=True):

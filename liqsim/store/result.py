@@ -6,20 +6,31 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from liqsim.errors import StoreError
+from liqsim.errors import LiqsimError, StoreError
 from liqsim.results import digests
 from liqsim.store.place import ROOT, Place
 
-__all__ = ["SCHEMA", "check_codecs", "faults", "open_dataset", "read_record", "write_dataset", "write_record"]
+__all__ = [
+    "SCHEMA",
+    "check_codecs",
+    "faults",
+    "naming_faults",
+    "open_dataset",
+    "read_record",
+    "write_dataset",
+    "write_record",
+]
 
 SCHEMA = 1
 _KEY = "liqsim"
+_UNKNOWN = "unknown"
 _CHUNK_BYTES = 4 * 2**20
 _CODECS = {"bytes", "zstd", "crc32c", "vlen-utf8", "gzip", "blosc", "transpose", "sharding_indexed"}
 
@@ -96,7 +107,7 @@ def write_dataset(place: Place, ds: xr.Dataset) -> None:
 
 
 def check_codecs(place: Place, partial: bool) -> None:
-    """Refuse arrays that ask for a codec of other kinds than plain bytes, text, compression and checksums.
+    """Refuse arrays whose metadata is not readable, or asks for another codec than plain bytes, text and checksums.
 
     Zarr looks codecs up among what is installed; data that one does not trust should not choose from that.
     """
@@ -104,8 +115,11 @@ def check_codecs(place: Place, partial: bool) -> None:
         try:
             text = Path(path).read_bytes() if place.is_local else place._fs.cat_file(path)
             codecs = {str(codec["name"]) for codec in json.loads(text).get("codecs", [])}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # an array without readable metadata is named when it is read
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"store={place.name!r}: the metadata of array {name} is corrupted ({error}); "
+                f"liqsim resume {place.name} makes it again"
+            ) from None
         if strange := codecs - _CODECS:
             raise StoreError(
                 f"store={place.name!r}: array {name} asks for the codec {sorted(strange)[0]!r}, which no store of "
@@ -126,19 +140,27 @@ def open_dataset(place: Place) -> xr.Dataset:
     Raises
     ------
     StoreError
-        If there is none, or it is not one of ours.
+        If there is none, it is not one of ours, or its metadata or labels are damaged.
     """
     record = read_record(place, False)
     check_codecs(place, False)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Zarr V3 specification.*")
-        ds = xr.open_zarr(place.zarr(False), consolidated=False, zarr_format=3, chunks=None)
-    ds.attrs.pop(_KEY, None)
-    ds = ds[[name for name in record.get("variables", ds.data_vars) if name in ds]]  # a folder has no order
-    texts = [name for name, x in ds.coords.items() if x.dtype.kind in "OT"]
-    return ds.assign_coords(
-        {name: (ds[name].dims, np.array(ds[name].values.tolist(), dtype=str), ds[name].attrs) for name in texts}
-    )
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*Zarr V3 specification.*")
+            ds = xr.open_zarr(place.zarr(False), consolidated=False, zarr_format=3, chunks=None)
+        ds.attrs.pop(_KEY, None)
+        ds = ds[[name for name in record.get("variables", ds.data_vars) if name in ds]]  # a folder has no order
+        texts = [name for name, x in ds.coords.items() if x.dtype.kind in "OT"]
+        return ds.assign_coords(
+            {name: (ds[name].dims, np.array(ds[name].values.tolist(), dtype=str), ds[name].attrs) for name in texts}
+        )
+    except (OSError, ValueError, RuntimeError) as error:  # labels are read at once
+        bad = [(name, _bad_chunk(place, name)) for name, _ in _arrays(place, False)]
+        named = "; ".join(f"{name}, chunk {chunk}" for name, chunk in bad if chunk != _UNKNOWN)
+        raise StoreError(
+            f"store={place.name!r} cannot be opened: {named}: {str(error).splitlines()[0]}; liqsim resume {place.name} "
+            "makes it again"
+        ) from None
 
 
 def faults(place: Place) -> list[str]:
@@ -149,7 +171,10 @@ def faults(place: Place) -> list[str]:
     record = read_record(place, False)
     known: dict[str, str] = record.get("digests", {})
     found = []
-    ds = open_dataset(place)
+    try:
+        ds = open_dataset(place)
+    except StoreError as error:
+        return [str(error)]
     for name, digest in known.items():
         if name not in ds.variables:
             found.append(f"{name}: missing")
@@ -160,6 +185,22 @@ def faults(place: Place) -> list[str]:
         except (OSError, ValueError, RuntimeError) as error:
             found.append(f"{name}, chunk {_bad_chunk(place, name)}: {str(error).splitlines()[0]}")
     return found
+
+
+@contextmanager
+def naming_faults(place: Place) -> Iterator[None]:
+    """Say which array and chunk of a finished store cannot be read, where reading fails."""
+    try:
+        yield
+    except LiqsimError:
+        raise
+    except (OSError, ValueError, RuntimeError):
+        if not place.exists(False) or not (found := faults(place)):
+            raise
+        raise StoreError(
+            f"store={place.name!r} is damaged: {'; '.join(found)}; the rest is readable, and "
+            f"liqsim resume {place.name} makes it again"
+        ) from None
 
 
 def _bad_chunk(place: Place, name: str) -> str:
@@ -177,4 +218,4 @@ def _bad_chunk(place: Place, name: str) -> str:
                 return "/".join(["c", *map(str, index)])
     except (OSError, ValueError):
         pass
-    return "unknown"
+    return _UNKNOWN

@@ -100,8 +100,7 @@ class Held:
     key: str
     ranges: Ranges
     offset: int
-    whole: tuple[int, ...]
-    carried: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
     digest: str
 
     def read(self) -> Entry:
@@ -159,8 +158,8 @@ class Journal:
 
     def _held(self, path: str, e: Mapping[str, Any]) -> tuple[int, Held]:
         ranges = tuple((int(a), int(b)) for a, b in e["ranges"])
-        shapes = tuple(map(int, e["whole"])), tuple(map(int, e["carried"]))
-        return int(e["pass"]), Held(self, path, str(e["key"]), ranges, int(e["offset"]), *shapes, str(e["sha256"]))
+        shapes = tuple(tuple(map(int, shape)) for shape in e["shapes"])
+        return int(e["pass"]), Held(self, path, str(e["key"]), ranges, int(e["offset"]), shapes, str(e["sha256"]))
 
     def _open(self, path: str) -> Any:
         import zarr
@@ -172,22 +171,24 @@ class Journal:
 
     def read(self, held: Held) -> Entry:
         """Sums of an entry; see :meth:`Held.read`."""
-        sizes = [2 * math.prod(held.whole), 2 * math.prod(held.carried)]
+        sizes = [2 * math.prod(shape) for shape in held.shapes]
+        end = held.offset + sum(sizes)
         try:
-            numbers = np.asarray(self._open(held.segment)[held.offset : held.offset + sum(sizes)])
+            numbers = np.asarray(self._open(held.segment)[held.offset : end])
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            chunks = f"{held.offset // _CHUNK}..{(held.offset + sum(sizes)) // _CHUNK}"
+            chunks = f"{held.offset // _CHUNK}..{(end - 1) // _CHUNK}"
             raise StoreError(
                 f"store={self.place.name!r}: {held.segment}, chunks c/{chunks} are corrupted ({error}); "
                 "liqsim resume runs again what they held"
             ) from None
         if len(numbers) != sum(sizes) or hashlib.sha256(numbers.tobytes()).hexdigest() != held.digest:
             raise StoreError(
-                f"store={self.place.name!r}: {held.segment}, integers {held.offset}..{held.offset + sum(sizes)} are "
+                f"store={self.place.name!r}: {held.segment}, integers {held.offset}..{end - 1} are "
                 "not those that were written; liqsim resume runs again what they held"
             )
-        whole, carried = numbers[: sizes[0]].reshape(2, *held.whole), numbers[sizes[0] :].reshape(2, *held.carried)
-        return Entry(held.key, Sums(Totals.from_limbs(whole), Totals.from_limbs(carried)), held.ranges)
+        parts = np.split(numbers, np.cumsum(sizes)[:-1])
+        limbs = [part.reshape(2, *shape) for part, shape in zip(parts, held.shapes, strict=True)]
+        return Entry(held.key, Sums(*map(Totals.from_limbs, limbs)), held.ranges)
 
     def write(self, entries: Mapping[int, Entry]) -> dict[int, Held]:
         """Write a segment of entries by number of the pass, and say where they lie; it counts once all is there."""
@@ -197,7 +198,7 @@ class Journal:
         records: list[dict[str, Any]] = []
         offset = 0
         for number, entry in entries.items():
-            limbs = [entry.sums.whole.limbs(), entry.sums.carried.limbs()]
+            limbs = [total.limbs() for total in entry.sums.parts]
             numbers = np.concatenate([x.reshape(-1) for x in limbs])
             records.append(
                 {
@@ -205,8 +206,7 @@ class Journal:
                     "key": entry.key,
                     "ranges": [list(r) for r in entry.ranges],
                     "offset": offset,
-                    "whole": list(limbs[0].shape[1:]),
-                    "carried": list(limbs[1].shape[1:]),
+                    "shapes": [list(x.shape[1:]) for x in limbs],
                     "sha256": hashlib.sha256(numbers.tobytes()).hexdigest(),
                 }
             )

@@ -114,7 +114,7 @@ def estimate(study: Study) -> Estimate:
         seconds=_seconds(plan),
         workers=settings.threads,
         memory=memory,
-        disk=int(2 * sum(plan.tallies) * _DISK_RATIO) + 8 * 40 * n_cells,
+        disk=int(2 * sum(plan.tallies) * _DISK_RATIO) + 8 * (40 + plan.outputs.n_values) * n_cells,
         notes=tuple(_notes(study)),
     )
 

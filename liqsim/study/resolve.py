@@ -43,6 +43,12 @@ _PLAIN = ("leverage", "stop", "side", "notional", "price", "horizon", "monitorin
 TARGETS = ("rel_error", "abs_error", "error_at")
 """Keys that ask for an accuracy."""
 
+_OUTPUTS = ("outputs", "quantiles", "times")
+_ELSEWHERE = {
+    "groups": "the groups of a longer run are other groups, so that paths could not be added",
+    "control": "control variates need groups of paths, and those of a longer run are other groups",
+    "importance": "its errors come from groups of paths, and those of a longer run are other groups",
+}
 _VENUE_KEYS = {"id", "file", "toml", "assume"}
 _MOST_MODELS = 100_000
 
@@ -79,8 +85,10 @@ class Study:
     @cached_property
     def plan(self) -> Plan:
         """What will be run; raises ParameterError, with file and line, where it cannot be."""
+        asked = {name: self.arguments[name] for name in _OUTPUTS if name in self.arguments}
+        simulated = {name: value for name, value in self.arguments.items() if name not in asked}
         try:
-            return plan_sweep(**self.arguments, threads=self.threads)
+            return plan_sweep(**simulated, threads=self.threads).booking(**asked)
         except LiqsimError as error:
             raise type(error)(f"{self._place(str(error))}{error}") from None
 
@@ -149,6 +157,13 @@ def study_from(resolved: Mapping[str, Any], name: str) -> Study:
 
 
 def _study(document: Document) -> Study:
+    for name, why in _ELSEWHERE.items():
+        if name in document.values:
+            refuse(
+                document, (name,),
+                f"{name}={document.values[name]!r} cannot be had in a study: {why}; call liqsim.sweep({name}=...) "
+                "and save its result, which liqsim rerun repeats",
+            )  # fmt: skip
     table = checked(document, (), document.values, StudyTable)
     model, models = _models(document, table.model)
     venue, venues = _venues(document, table)
@@ -158,7 +173,8 @@ def _study(document: Document) -> Study:
     n_paths = most_paths(table.n_paths, table.rel_error, table.abs_error)
     if isinstance(n_paths, float) and n_paths.is_integer():
         n_paths = int(n_paths)
-    arguments |= {"seed": table.seed, "n_paths": n_paths, "model": model, "venue": venue}
+    outputs = {name: getattr(table, name) for name in _OUTPUTS if getattr(table, name) is not None}
+    arguments |= {"seed": table.seed, "n_paths": n_paths, "model": model, "venue": venue, **outputs}
     start = table.start
     if start is not None:
         if not isinstance(start, (str, dt.date)):
@@ -175,7 +191,7 @@ def _study(document: Document) -> Study:
     resolved: dict[str, Any] = {"title": table.title} if table.title else {}
     resolved |= {name: arguments[name] for name in _PLAIN}
     resolved["stop"] = _plain_stops(resolved["stop"])
-    resolved |= {"seed": table.seed, "n_paths": n_paths, **asked, "model": models, "venue": venues}
+    resolved |= {"seed": table.seed, "n_paths": n_paths, **asked, **outputs, "model": models, "venue": venues}
     if "start" in arguments:
         resolved["start"] = arguments["start"]
     if table.premium is not None:

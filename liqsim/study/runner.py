@@ -77,12 +77,12 @@ class Work:
                     self._check(number, held)
                     self.held[number] = held
             for fault in journal.unreadable:
-                log.warning("unreadable, will be run again", extra={"fault": fault})
+                log.warning("unreadable, will be run again: %s", fault, extra={"fault": fault})
         for number, held in list(self.held.items()):
             try:
                 held.read()
             except StoreError as error:
-                log.warning("corrupted, will be run again", extra={"fault": str(error)})
+                log.warning("corrupted, will be run again: %s", error, extra={"fault": str(error)})
                 del self.held[number]
         for partial in (False, True):
             if self.place.exists(partial):
@@ -137,7 +137,9 @@ class Work:
             if last < there:
                 continue  # it has been looked at, and was not enough
             self._run(last, scheduler, report)
-            if target.is_met(self.plan.estimates(self._found(last)), last):
+            n_horizons = len(self.plan.settings.horizons)
+            found = [cell_estimates(group, self.plan.grid, n_horizons) for group in self._groups(last)]
+            if target.is_met(self.plan.estimates(found), last):
                 self.reached = last
                 break
 
@@ -179,7 +181,7 @@ class Work:
         if entry.n_paths >= self.reached:
             self._done[number] = self._open.pop(number)
             self._dirty.discard(number)
-        waiting = sum(e.sums.whole.low.nbytes + e.sums.carried.low.nbytes for e in self._done.values())
+        waiting = 8 * sum(e.sums.n_integers for e in self._done.values())
         if time.perf_counter() >= self._due or waiting > _FLUSH_BYTES:
             self._save()
 
@@ -265,9 +267,8 @@ class Work:
             "finished", extra={"store": self.place.name, "n_paths": self.reached, "seconds": round(self.seconds, 3)}
         )
 
-    def _found(self, n_paths: int, tallies: Journal | None = None) -> list[dict[str, Any]]:
-        """Estimates of every cell; the sums are put in order in ``tallies``, whatever the history of the journal."""
-        found: list[dict[str, Any]] = []
+    def _groups(self, n_paths: int, tallies: Journal | None = None) -> Iterator[list[tuple[Pass, Sums, int]]]:
+        """Passes of every cell with their sums, which are put in order in ``tallies``, whatever their history."""
         group: list[tuple[Pass, Sums, int]] = []
         segment: dict[int, Entry] = {}
         size = 0
@@ -276,24 +277,23 @@ class Work:
             entry = self.held[number].read()
             group.append((self.plan.make(self.plan.cells[cell], timeline), entry.sums, n_paths))
             if number + 1 == len(passes) or passes[number + 1][0] != cell:
-                found.append(cell_estimates(group, self.plan.grid, len(self.plan.settings.horizons)))
+                yield group
                 group = []
             if tallies is None:
                 continue
-            integers = 2 * (entry.sums.whole.low.size + entry.sums.carried.low.size)
-            if segment and size + integers > SEGMENT:
+            if segment and size + entry.sums.n_integers > SEGMENT:
                 tallies.write(segment)
                 segment, size = {}, 0
             segment[number] = entry
-            size += integers
+            size += entry.sums.n_integers
         if tallies is not None:
             tallies.write(segment)
-        return found
 
     def _dataset(self) -> xr.Dataset:
         plan, study, n_paths = self.plan, self.study, self.reached
         self.place.remove(True, "tallies")
-        estimates = plan.estimates(self._found(n_paths, Journal(self.place, True, "tallies")))
+        groups = self._groups(n_paths, Journal(self.place, True, "tallies"))
+        estimates = plan.estimates([plan.cell_results(group) for group in groups])
         reached = reached_by(study.target, estimates, n_paths, self.n_paths)
         inputs = plan.inputs() | reached.inputs
         attrs = provenance("sweep", inputs, study.arguments["seed"], n_paths, self.seconds, study.resolved)

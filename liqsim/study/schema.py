@@ -115,6 +115,9 @@ class StudyTable(_Table):
     rel_error: Any = None
     abs_error: Any = None
     error_at: dict[str, Any] | None = None
+    outputs: str | list[str] | None = None
+    quantiles: _Numbers | None = None
+    times: str | list[str] | None = None
     seed: Any = 0
     threads: int | None = None
     assume: dict[str, Any] = {}
@@ -136,6 +139,9 @@ _ALLOWED = {
     "top_up": "a number in [0, 1000], of the entry notional",
     "n_paths": "a whole number such as 1_000_000 or 1e6",
     "error_at": "a section [error_at] with labels by dimension, such as leverage = 10",
+    "outputs": 'names, such as ["value_at_risk", "p_liquidation_by"]; the outputs of liqsim.sweep',
+    "quantiles": "probabilities in (0, 1)",
+    "times": 'durations with a unit, such as ["1D", "7D"]',
     "threads": "a whole number in [1, 1024]",
     "assume": "sections [assume.VENUE] with values by dotted name",
     "title": "a text",
@@ -187,7 +193,7 @@ def checked(document: Document, steps: Steps, value: Any, kind: type[_T]) -> _T:
     names = [str(s) for s in (*steps, *inner) if isinstance(s, str)]
     if unknown := re.search(r"unknown field `(.*)`", text):
         known = list(_fields(kind, inner))
-        near = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         where = f" in [{'.'.join(names)}]" if names else ""
         refuse(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,19 @@ import xarray as xr
 
 from liqsim._version import __version__
 from liqsim.arguments import read_paths
-from liqsim.cells import cell_estimates, progress_bar
+from liqsim.cells import progress_bar
 from liqsim.engine.run import Threads
 from liqsim.engine.tasks import Scheduler
 from liqsim.errors import ParameterError, StoreError
-from liqsim.files import load_result, save_result
-from liqsim.results import digests, provenance
+from liqsim.files import load_any, load_result, save_result
+from liqsim.results import ESTIMATES, provenance, se_name
 from liqsim.store.place import Place
 from liqsim.store.result import faults, open_dataset, read_record
 from liqsim.store.tallies import Held, Journal, covered
 from liqsim.study.resolve import TARGETS, Study, differences, study_from
 from liqsim.study.runner import Work
 
-__all__ = ["Rerun", "open_store", "partial_dataset", "rerun", "resume", "run_study"]
+__all__ = ["Making", "bad_sums", "open_store", "partial_dataset", "resume", "run_study"]
 
 CHECKPOINT = 10.0
 """Seconds between checkpoints unless told otherwise."""
@@ -181,7 +180,7 @@ def resume(
         if not partial and (is_file or not place.exists(False)):
             raise StoreError(f"store={name!r}: there is no unfinished run; liqsim sweep STUDY begins one")
         record = read_record(place, partial)
-        if not partial and not added and not faults(place) and not _bad_sums(place):
+        if not partial and not added and not faults(place) and not bad_sums(place):
             return open_dataset(place)
         wanted = dict(record["study"])
         n_paths = int(record["n_paths"]) + added
@@ -195,7 +194,7 @@ def resume(
     return load_result(name) if is_file else open_dataset(place)
 
 
-def _bad_sums(place: Place) -> list[str]:
+def bad_sums(place: Place) -> list[str]:
     """What of a finished store's sums does not read back."""
     journal = Journal(place, False, "tallies")
     found = []
@@ -225,7 +224,7 @@ def open_store(store: str | Path) -> xr.Dataset:
         return open_dataset(place)
     if place.exists(True):
         return partial_dataset(place)
-    return load_result(store)
+    return load_any(store)
 
 
 def partial_dataset(place: Place) -> xr.Dataset:
@@ -246,7 +245,10 @@ def partial_dataset(place: Place) -> xr.Dataset:
             entry = best[number].read()
             done[cell, list(timeline.horizons)] = entry.n_paths
             groups[cell].append((plan.make(plan.cells[cell], timeline), entry.sums, entry.n_paths))
-    found = [cell_estimates(group, plan.grid, n_horizons) for group in groups]
+    found = [plan.cell_results(group) for group in groups]
+    if not best:  # begun, and nothing saved yet
+        shape = (n_horizons, len(plan.grid.sides), len(plan.grid.leverage), len(plan.grid.stop))
+        found[0] = {name: np.full(shape, np.nan) for of in ESTIMATES for name in (of, se_name(of))}
     seconds = float(record.get("seconds", 0.0))
     attrs = provenance(
         "sweep", plan.inputs(), study.arguments["seed"], int(done.max()), seconds, study.resolved
@@ -258,90 +260,3 @@ def partial_dataset(place: Place) -> xr.Dataset:
     dims = [name for name in names if name in plan.given]
     counts = (dims, done.reshape(shape)[index], {"units": "1", "long_name": "paths that are saved so far"})
     return ds.assign(n_paths_done=counts)
-
-
-@dataclass(frozen=True)
-class Rerun:
-    """A result made again.
-
-    Parameters
-    ----------
-    dataset : xarray.Dataset
-    differing : tuple of str
-        Variables whose bits are not those of the result.
-    was, now : dict
-        Version, instruction set and platform of both.
-    """
-
-    dataset: xr.Dataset
-    differing: tuple[str, ...]
-    was: dict[str, Any]
-    now: dict[str, Any]
-
-
-def rerun(
-    result: str | Path,
-    *,
-    scheduler: Making | None = None,
-    threads: int | None = None,
-    progress: bool = False,
-) -> Rerun:
-    """Run again what a result says it comes from, and compare the bits.
-
-    Parameters
-    ----------
-    result : str or pathlib.Path
-        Store or netCDF file of a study.
-    scheduler, threads, progress
-        As in :func:`resume`.
-
-    Returns
-    -------
-    Rerun
-
-    Raises
-    ------
-    ParameterError
-        If the result does not come from a study.
-    """
-    import json
-
-    from liqsim.engine.tally import Sums
-    from liqsim.engine.tasks import Job, run_jobs
-
-    old = open_store(result)
-    record = json.loads(old.attrs["provenance"])
-    if "study" not in record:
-        raise ParameterError(
-            f"result={str(result)!r} was made by a call in Python ({record['function']}), not from a study; its "
-            "arguments are in attrs['provenance'], repeat the call with them"
-        )
-    wanted = {key: value for key, value in record["study"].items() if key not in TARGETS}
-    n_paths = int(record["n_paths"])
-    study = study_from({**wanted, "n_paths": n_paths, "threads": threads}, str(result))
-    plan = study.plan
-    sums: dict[int, Sums] = {}
-
-    def add(number: int, first: int, count: int, more: Sums) -> None:
-        if number in sums:
-            sums[number].merge(more)
-        else:
-            sums[number] = more
-        report(count)
-
-    passes = list(plan.make_all())
-    jobs = [Job(k, lambda task=task: task, ((0, n_paths),)) for k, task in enumerate(passes)]  # type: ignore[misc]
-    making = scheduler or (lambda: Threads(plan.settings.threads))
-    with progress_bar(progress, len(passes) * n_paths) as report, making() as where:
-        run_jobs(jobs, where, add)
-    groups: list[list[Any]] = [[] for _ in plan.cells]
-    for number, (cell, _) in enumerate(plan.passes):
-        groups[cell].append((passes[number], sums[number], n_paths))
-    found = [cell_estimates(group, plan.grid, len(plan.settings.horizons)) for group in groups]
-    attrs = provenance("sweep", plan.inputs(), study.arguments["seed"], n_paths, 0.0, study.resolved)
-    ds = plan.dataset(plan.estimates(found), np.array([n_paths]), attrs)
-    mine, theirs = digests(ds), digests(old)
-    differing = tuple(name for name in dict.fromkeys([*theirs, *mine]) if mine.get(name) != theirs.get(name))
-    kept = ("version", "git", "instruction_set", "platform")
-    now = json.loads(ds.attrs["provenance"])
-    return Rerun(ds, differing, {k: record.get(k) for k in kept}, {k: now.get(k) for k in kept})

@@ -39,10 +39,13 @@ def test_coverage(tmp_path, capsys):
 def test_gains(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gains, "MODELS", {"GBM": gains.MODELS["GBM, sigma 0.6"]})
     monkeypatch.setattr(gains, "HORIZONS", ("7D",))
+    monkeypatch.setattr(gains, "SMOOTHED", {"GBM": gains.MODELS["GBM"]})
     page = tmp_path / "bench" / "gains.md"
-    rows, spreads = gains.main(["--paths", "6400", "--repeats", "1", "--out", str(page)])
+    rows, spreads, cells = gains.main(["--paths", "6400", "--repeats", "1", "--points", "64", "--out", str(page)])
     assert len(rows) == 1
     assert [spread.variable for spread in spreads] == list(gains.VARIABLES)
+    assert [cell.leverage for cell in cells] == list(gains.SMOOTHED_LEVERAGES)
+    assert max(cell.rel_error for cell in cells if cell.p > 0.1) < 0.01
     assert spreads[0].median > 5  # ratios of variances do not depend on the machine
     assert capsys.readouterr().out.rstrip("\n") in page.read_text()
 

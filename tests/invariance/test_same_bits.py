@@ -102,7 +102,7 @@ def test_threads(case, whole):
     assert_same_bits(whole, sweep(case, threads=5))
 
 
-@pytest.mark.parametrize("size", [1, 77, 256, 4096])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 77, 256, 4096])
 def test_batches(case, whole, monkeypatch, size):
     monkeypatch.setattr(tasks, "SMALLEST_TASK", size)
     monkeypatch.setattr(tasks, "_MOST_PATHS", size)

@@ -281,7 +281,7 @@ def test_the_price_goes_on_after_the_last_position_is_closed(ds):
 @pytest.mark.parametrize(
     "more",
     [
-        {"n_paths": None, "rel_error": {"p_stop": 0.1}, "error_at": {"leverage": 5}},
+        {"n_paths": None, "rel_error": {"p_stop": 0.1}, "error_at": {"leverage": 5, "stop": 0.02}},
         {"outputs": ["pnl_quantile", "p_liquidation_by"], "quantiles": [0.1], "times": "5D"},
         {"control": True, "groups": 8},
     ],

@@ -106,5 +106,5 @@ def test_what_is_not_a_result_is_refused(tmp_path: Path) -> None:
         load_result(text)
     other = tmp_path / "other.nc"
     xr.Dataset({"x": 1.0}).to_netcdf(other, engine="h5netcdf")
-    with pytest.raises(lq.ParameterError, match="holds no liqsim sweep"):
+    with pytest.raises(lq.ParameterError, match="holds no result of liqsim"):
         load_result(other)

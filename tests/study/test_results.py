@@ -129,12 +129,6 @@ def test_rerun_takes_the_rules_of_the_result(study: Study, tmp_path: Path, monke
     assert rerun(tmp_path / "a.nc").differing == ()
 
 
-def test_a_result_of_a_call_says_so(tmp_path: Path) -> None:
-    lq.report.save_result(lq.sweep(lq.GBM(0.5), "bitmex-xbtusd", leverage=5, n_paths=50), tmp_path / "a.nc")
-    with pytest.raises(lq.ParameterError, match=r"made by a call in Python \(sweep\)"):
-        rerun(tmp_path / "a.nc")
-
-
 def test_report_of_a_store(store: Path, tmp_path: Path) -> None:
     assert run("report", store, "--out", tmp_path / "r.html").exit_code == 0
 

@@ -20,7 +20,7 @@ FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
 SIMULATION = RULES | {
     "_core", "stats", "engine", "results", "arguments", "stopping", "histograms", "outputs", "cells", "planning",
-    "sweep", "compare", "rebuild", "path_results", "replay", "explain",
+    "sweep", "passages", "compare", "rebuild", "path_results", "replay", "explain",
     "environment",
 }  # fmt: skip
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
@@ -45,7 +45,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "histograms": set(),
     "outputs": RULES | {"engine", "stats", "results", "arguments", "histograms"},
     "cells": RULES | {"engine", "results", "arguments", "stopping", "fixed_levels", "control", "importance"},
-    "planning": RULES | {"engine", "results", "arguments", "stopping", "cells"},
+    "planning": RULES | {"engine", "results", "arguments", "stopping", "outputs", "cells"},
     "sweep": RULES
     | {"_core", "stats", "engine", "results", "arguments", "stopping", "control", "outputs", "cells", "planning"},
     "passages": RULES | {"engine", "results", "arguments", "stopping", "control", "importance", "cells"},
@@ -53,6 +53,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "order_statistics": {"stats"},
     "inverse": SIMULATION - {"_core", "results", "compare"} | {"order_statistics"},
     "sensitivity": RULES | {"engine", "stats", "results", "arguments", "cells"},
+    "smoothing": RULES | {"engine", "results", "planning", "analytic"},
     "intervals": {"errors", "stats", "results"},
     "store": FOUNDATION | {"engine", "results"},
     "files": FOUNDATION | {"results", "store"},
@@ -76,6 +77,7 @@ MAY_IMPORT_XARRAY = {
     "intervals",
     "inverse",
     "sensitivity",
+    "smoothing",
     "sweep",
     "passages",
     "path_results",
