@@ -124,6 +124,7 @@ class Pass:
     def key(self) -> str:
         """SHA-256 of the numbers and of the form of the tally: passes with the same key book the same sums."""
         kernel = self.kernel()
+        # the bins of the shortfall are the P&L's
         form = [kernel.tally_shape(), kernel.carried_shape(), kernel.passages_shape(), kernel.pnl_shape()]
         text = json.dumps([self.law, self.rules, self.horizons, form], sort_keys=True, default=str)
         made = hashlib.sha256(text.encode())
