@@ -18,7 +18,7 @@ from liqsim.control import Control, make_control
 from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass, tilted_passes
 from liqsim.engine.run import run_groups
 from liqsim.engine.tally import Sums, cell_sums
-from liqsim.engine.timeline import Clock, Timeline, build_timelines, to_nanoseconds, venue_clock
+from liqsim.engine.timeline import Clock, Timeline, build_timelines, longest_interval, to_nanoseconds, venue_clock
 from liqsim.fixed_levels import fixed_levels
 from liqsim.importance import choose_tilts, weighted_estimates
 from liqsim.models import PriceModel
@@ -69,7 +69,7 @@ class Cell:
 
 def clock_of(venue: Venue, settings: Settings) -> Clock:
     """The venue's clock over the longest horizon."""
-    return venue_clock(venue, max(settings.horizons), settings.start)
+    return venue_clock(venue, max(settings.horizons), settings.start, settings.price)
 
 
 def entry_window(venue: Venue, settings: Settings) -> str | None:
@@ -95,7 +95,8 @@ def cell_passes(cell: Cell, settings: Settings, shared: np.ndarray | None = None
     VenueDataError
         If a rule needs a value that no source states.
     """
-    timelines = build_timelines(settings.horizons, clock_of(cell.venue, settings), settings.looks, shared)
+    longest = longest_interval(settings.premium)
+    timelines = build_timelines(settings.horizons, clock_of(cell.venue, settings), settings.looks, shared, longest)
     return [cell_pass(cell, settings, timeline) for timeline in timelines]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from liqsim.durations import DAYS_PER_YEAR
 from liqsim.errors import ParameterError
+from liqsim.models import OUPremium
 from liqsim.venues import BasisCarry, Rollover, Venue, WindowedRates
 from liqsim.venues.clock import closed_windows, window_switches
 
@@ -25,6 +26,7 @@ __all__ = [
     "Timeline",
     "build_timelines",
     "common_instants",
+    "longest_interval",
     "to_nanoseconds",
     "venue_clock",
 ]
@@ -35,6 +37,7 @@ REFERENCE_START = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
 # A closure under way at the last horizon is followed to its end, so that the horizon is not taken for the reopening.
 _LONGEST_CLOSURE = dt.timedelta(days=8)
 _NANOSECONDS_PER_DAY = 86_400_000_000_000
+_SHARE_OF_MEMORY = 0.05  # of a correlated premium, over which it is drawn at once
 _MOST_INTERVALS = 2**24  # 5-second checks over two and a half years; 2**28 is what the counter can tell apart
 
 
@@ -109,7 +112,7 @@ class Clock:
         return merged[(merged > 0) & (merged <= self.end)]
 
 
-def venue_clock(venue: Venue | None, end: int, start: dt.datetime | None) -> Clock:
+def venue_clock(venue: Venue | None, end: int, start: dt.datetime | None, price: float) -> Clock:
     """The clock of a venue.
 
     Parameters
@@ -120,6 +123,8 @@ def venue_clock(venue: Venue | None, end: int, start: dt.datetime | None) -> Clo
         Longest horizon, ns.
     start : datetime.datetime, optional
         Entry. Without it funding stamps count from entry and calendars from :data:`REFERENCE_START`.
+    price : float
+        At entry: fees that are money per contract are so much of the notional then.
     """
     if venue is None:
         return Clock(end)
@@ -142,8 +147,11 @@ def venue_clock(venue: Venue | None, end: int, start: dt.datetime | None) -> Clo
             payments = stamps
         if isinstance(rule, BasisCarry) and rule.roll_days is not None:
             step = to_nanoseconds(rule.roll_days)
+            cost = rule.roll_cost
+            if venue.fees.taker is not None:  # without it nothing is simulated
+                cost += 2.0 * float(venue.fees.rate("taker", venue.contract, price))
             for side in charges:
-                side.update({at: rule.roll_cost for at in range(step, end + 1, step)})
+                side.update({at: cost for at in range(step, end + 1, step)})
         if rule.settlement is not None:
             settlements = rule.settlement.instants(begin, stop)
     deadline = None
@@ -234,6 +242,7 @@ def build_timelines(
     clock: Clock | None = None,
     monitoring: int | None = None,
     shared: np.ndarray | None = None,
+    longest: int | None = None,
 ) -> list[Timeline]:
     """Timelines that serve all horizons.
 
@@ -247,6 +256,8 @@ def build_timelines(
         Time between the venue's looks at the price, ns; None for continuous monitoring.
     shared : ndarray of int64, optional
         Instants of other venues at which this one shall stop too, so that all see the same paths.
+    longest : int, optional
+        Longest interval, ns; longer ones are cut into equal parts. See :func:`longest_interval`.
 
     Returns
     -------
@@ -262,17 +273,44 @@ def build_timelines(
     grid = np.union1d(clock.instants(), looks)
     if shared is not None:
         grid = np.union1d(grid, shared[(shared > 0) & (shared <= end)])
+    if longest is not None:
+        _count(end, longest / _NANOSECONDS_PER_DAY, "premium's half-life, from which correlated steps follow, or the")
     on_grid = np.isin(horizons, grid)
     together = [i for i in range(len(horizons)) if on_grid[i]]
     groups = [together] if together else []
     groups += [[i] for i in range(len(horizons)) if not on_grid[i]]
-    return [_build(horizons, group, clock, grid, looks) for group in groups]
+    return [_build(horizons, group, clock, grid, looks, longest) for group in groups]
 
 
-def _build(horizons: list[int], group: list[int], clock: Clock, grid: np.ndarray, looks: np.ndarray) -> Timeline:
+def longest_interval(premium: OUPremium | None) -> int | None:
+    """Longest interval, ns, over which a premium that is correlated with the price may be drawn at once; None for any.
+
+    Given a segment's increment the premium's innovation still depends a little on the segment's extremes, since it
+    weighs the price's moves by their age. It is drawn as if it did not, which counts as the power 3/2 of the interval
+    over the premium's memory: a twentieth of it leaves nothing that a million paths could show.
+    """
+    if premium is None or premium.correlation == 0.0 or premium.vol == 0.0:
+        return None
+    return max(int(_SHARE_OF_MEMORY / premium.mean_reversion * DAYS_PER_YEAR * _NANOSECONDS_PER_DAY), 1)
+
+
+def _cut(grid: np.ndarray, longest: int) -> np.ndarray:
+    """Instants, so that no interval from entry on is longer."""
+    starts = np.concatenate([_instants([0]), grid[:-1]])
+    parts = -(-(grid - starts) // longest)
+    number = np.arange(int(parts.sum())) - np.repeat(np.cumsum(parts) - parts, parts)
+    start, length, n = (np.repeat(x, parts) for x in (starts, grid - starts, parts))
+    return start + (number + 1) * (length // n) + (number + 1) * (length % n) // n
+
+
+def _build(
+    horizons: list[int], group: list[int], clock: Clock, grid: np.ndarray, looks: np.ndarray, longest: int | None
+) -> Timeline:
     end = max(horizons[i] for i in group)
     ends = np.array(sorted({horizons[i] for i in group}), dtype=np.int64)
     instants = np.union1d(grid[grid <= end], ends)
+    if longest is not None:
+        instants = _cut(instants, longest)
     starts = np.concatenate([[0], instants[:-1]])
     n = len(instants)
     pays = np.zeros(n)

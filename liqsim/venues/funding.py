@@ -331,7 +331,8 @@ class BasisCarry(_Clock):
     roll_interval : duration, optional
         Time from entry to the first roll and between rolls. None: the position ends before one is due.
     roll_cost : float, default 0
-        Cost of a roll, fraction of notional, paid by either side.
+        What a roll costs besides two taker fees, the spread between the two contracts: fraction of notional, paid by
+        either side.
     anchor : str, optional
         As in :class:`PremiumFunding`.
 

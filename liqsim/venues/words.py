@@ -22,7 +22,7 @@ _PROCEDURES = {
     "takeover": "the engine takes the whole position over at the bankruptcy price",
     "zero-equity-order": "one order for the whole position, limited at the price at which nothing is left",
     "incremental": "cut in rounds until maintenance is covered again",
-    "tier-down": "an order cuts the position to a lower tier; what is still short is taken over at bankruptcy",
+    "tier-down": "orders cut the position tier by tier; what is still short in the lowest is taken over at bankruptcy",
     "market": "closed by market order",
     "margin-call": "a call for margin, then closed by market order if it is not met",
     "discretionary": "closed at the venue's discretion below the call level, for certain at the liquidation level",
@@ -90,7 +90,8 @@ def funding_text(rule: FundingRule | None) -> str:
     if isinstance(rule, BasisCarry):
         text = f"basis of {percent(rule.basis)} a year, longs lose it, {_clock(rule)}"
         if rule.roll_interval is not None:
-            text += f"; rolled every {rule.roll_interval} for {percent(rule.roll_cost)}"
+            spread = f" and {percent(rule.roll_cost)}" if rule.roll_cost else ""
+            text += f"; rolled every {rule.roll_interval} for two taker fees{spread}"
         return text
     if isinstance(rule, Rollover):
         return (
@@ -328,7 +329,7 @@ _CLOSED = {
     "takeover": "taken over whole at the bankruptcy price",
     "zero-equity-order": "closed whole by one order, limited at the price at which nothing is left",
     "incremental": "cut in rounds until maintenance is covered again",
-    "tier-down": "cut to a lower tier by an order, and taken over at the bankruptcy price if still short",
+    "tier-down": "cut by orders, tier by tier, and taken over at the bankruptcy price if still short in the lowest",
     "market": "closed by market order",
     "margin-call": "called for margin up to the initial, and closed by market order if it does not come",
     "discretionary": "closed whole",

@@ -184,7 +184,7 @@ def make_pass(
     day = to_nanoseconds(1)
     looks = None if monitoring is None else day // 24
     horizons = [3 * day, day]
-    (timeline,) = build_timelines(horizons, venue_clock(venue, 3 * day, start), looks, np.array(horizons))[:1]
+    (timeline,) = build_timelines(horizons, venue_clock(venue, 3 * day, start, 60_000.0), looks, np.array(horizons))[:1]
     grid = Grid(leverage, STOP, ("long", "short"))
     return sweep_pass(
         model, venue, premium, grid, 1.5e5, 60_000.0, timeline, seed_key(5),

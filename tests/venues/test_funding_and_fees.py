@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from liqsim.engine.timeline import venue_clock
 from liqsim.errors import ParameterError, VenueDataError
 from liqsim.venues import (
     BasisCarry,
@@ -167,9 +168,13 @@ def test_a_dated_future_loses_its_basis():
     assert rule.basis == pytest.approx(math.log(78_925 / 77_835) * 365 / 91, abs=5e-4)
     assert rule.rates(np.zeros(2)).tolist() == pytest.approx([0.056 / 365] * 2)
     assert float(BasisCarry(0.365, "8h").rates(0.01, 0.02)) == pytest.approx(0.001 / 3)
-    # roll once a month for the two exchange fees
+    # roll once a month, for the two exchange fees whatever the price
     assert rule.roll_days == pytest.approx(365 / 12)
-    assert rule.roll_cost == pytest.approx(2 * 2.5 / (0.1 * 77_835), rel=1e-3)
+    assert rule.roll_cost == 0.0
+    day = 24 * HOUR
+    for price in (30_000.0, 77_835.0):
+        charged = venue_clock(load_venue("cme-mbt"), 31 * day, None, price).charges[0]
+        assert list(charged.values()) == pytest.approx([2 * 2.5 / (0.1 * price)])
     assert BasisCarry(0.05).roll_days is None
     # compounded over a quarter it is the convergence of F = S exp(b (T - t)), to second order in a day's carry
     days = 91

@@ -26,7 +26,7 @@ class Plan:
     def time_timeline_of_a_year(self) -> None:
         venue = lq.load_venue("coinbase-bip").assume(maintenance_share=0.8)
         year = to_nanoseconds(365)
-        build_timelines([year], venue_clock(venue, year, None), None)
+        build_timelines([year], venue_clock(venue, year, None, 60_000.0), None)
 
 
 class Tally:

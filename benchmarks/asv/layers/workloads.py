@@ -17,7 +17,7 @@ def pass_of(problem: Problem, liquidation: lq.Liquidation | None = None) -> Pass
     """A problem as `sweep` would plan it, both sides."""
     venue = problem.venue if liquidation is None else replace(problem.venue, liquidation=liquidation)
     horizon = to_nanoseconds(problem.intervals * problem.hours / 24)
-    (timeline,) = build_timelines([horizon], venue_clock(venue, horizon, None), None)
+    (timeline,) = build_timelines([horizon], venue_clock(venue, horizon, None, 60_000.0), None)
     grid = Grid(np.array(problem.leverage), np.array(problem.stop), ("long", "short"))
     key = seed_key(7)
     return sweep_pass(problem.model, venue, problem.premium, grid, 1e5, 6e4, timeline, key, liquidation_first=True)
