@@ -15,6 +15,7 @@ from liqsim.arguments import check_flag
 from liqsim.cells import cell_draws, control_cell, run_cells
 from liqsim.control import CONTROL_GROUPS, Control
 from liqsim.durations import Duration
+from liqsim.engine.memory import check_memory, needed_memory, tally_bytes
 from liqsim.engine.plan import Pass
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
@@ -282,7 +283,10 @@ def prepare(
     target = plan.target(rel_error, abs_error, error_at, are_counts=not (control or importance))
     passes = [[plan.make(cell, timeline) for timeline in plan.timelines(cell.venue)] for cell in cells]
     plan.outputs.check_memory(passes, n_groups or 1, settings.threads)
-    plan.check_memory(settings.threads, kept=2 * sum(plan.tallies) * (n_groups or 1))
+    tallies = [tally_bytes(task) for group in passes for task in group]
+    kept = 2 * sum(tallies) * (n_groups or 1)
+    needed = needed_memory(tallies, plan.n_cells, settings.threads, kept=kept, n_added=plan.outputs.n_values)
+    check_memory(needed, plan.n_cells)
     controls = []
     if control:
         controls = [control_cell(cell, settings, mine) for cell, mine in zip(cells, passes, strict=True)]
