@@ -22,6 +22,7 @@ from liqsim.engine.timeline import Clock, Timeline, build_timelines, to_nanoseco
 from liqsim.fixed_levels import fixed_levels
 from liqsim.importance import choose_tilts, weighted_estimates
 from liqsim.models import PriceModel
+from liqsim.models._checks import check_flag
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.results import group_name, sweep_estimates
 from liqsim.stopping import schedule
@@ -422,6 +423,7 @@ def progress_bar(show: bool, total: int, done: int = 0) -> Iterator[Callable[[in
     total, done : int
         Paths in all, and those done before.
     """
+    check_flag("progress", show)
     if not show:
         yield lambda count: None
     elif sys.stderr.isatty() or _in_notebook():

@@ -215,6 +215,7 @@ def jackknife(ds: xr.Dataset, function: Callable[[xr.Dataset], xr.DataArray | xr
 
 def _with_groups(ds: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
     """Estimates over all paths, and over all but those of each group."""
+    _check_dataset(ds)
     if "group_paths" not in ds:
         raise ParameterError("ds holds no groups of paths; simulate again with groups=64")
     counts = np.asarray(ds["group_paths"].values, dtype=float)
@@ -247,7 +248,13 @@ def _units(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {"units": attrs["units"]} if "units" in attrs else {}
 
 
+def _check_dataset(ds: Any) -> None:
+    if not isinstance(ds, xr.Dataset):
+        raise ParameterError(f"ds={ds!r} is not a dataset; give a result of sweep or first_passage")
+
+
 def _estimates(ds: xr.Dataset) -> list[str]:
+    _check_dataset(ds)
     names = [str(name) for name in ds.data_vars if se_name(str(name)) in ds]
     if not names:
         raise ParameterError("ds holds no estimates with standard errors; give a result of sweep or first_passage")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from liqsim.arguments import Settings, read_numbers
-from liqsim.durations import parse_days
+from liqsim.durations import listed, parse_days
 from liqsim.engine.binned import (
     booked_bytes,
     booking_passages,
@@ -128,7 +128,12 @@ def read_outputs(outputs: Any, quantiles: Any, times: Any, clocks: Sequence[Cloc
             near = difflib.get_close_matches(str(name), OUTPUTS, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ParameterError(f"outputs: {name!r} is unknown; {hint}known: {', '.join(OUTPUTS)}")
-    p = read_numbers("quantiles", quantiles, "(probability)", 0.0, np.nextafter(1.0, 0.0))
+    p = read_numbers("quantiles", quantiles, "(probability)", 0.0, 1.0, high_open=True)
+    with_quantiles = [name for name, output in OUTPUTS.items() if output.axis == "quantile"]
+    if not set(names) & set(with_quantiles) and not np.array_equal(p, QUANTILES):
+        raise ParameterError(
+            f"quantiles={quantiles!r} needs an output that has quantiles; give some of {', '.join(with_quantiles)}"
+        )
     longest = int(np.argmax(settings.horizons))
     at = np.empty(0, dtype=np.int64)
     if set(names) & set(_WITH_TIMES):
@@ -143,7 +148,7 @@ def _times(times: Any, instants: np.ndarray) -> np.ndarray:
     if times is None:
         step = -(-len(instants) // _MOST_TIMES)
         return instants[::-1][::step][::-1]
-    items = list(times) if isinstance(times, (list, tuple, np.ndarray)) else [times]
+    items, _ = listed(times)
     found = np.array([to_nanoseconds(parse_days(item, "times")) for item in items], dtype=np.int64)
     for item, ns in zip(items, found, strict=True):
         if ns not in instants:

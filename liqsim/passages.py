@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from liqsim.arguments import check_flag, read_horizons, read_looks, read_numbers, read_paths
+from liqsim.arguments import read_horizons, read_looks, read_numbers, read_paths
 from liqsim.cells import Booked, book
 from liqsim.control import CONTROL_GROUPS
 from liqsim.durations import Duration
@@ -21,8 +21,9 @@ from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
 from liqsim.importance import choose_tilts, weighted_estimates
 from liqsim.models import PriceModel
+from liqsim.models._checks import check_flag
 from liqsim.results import PASSAGE_ESTIMATES, passage_dataset, passage_estimates, provenance
-from liqsim.stopping import horizon_labels, most_paths, reached_by, read_groups, read_target
+from liqsim.stopping import horizon_labels, most_paths, own_groups, reached_by, read_target
 
 __all__ = ["first_passage"]
 
@@ -97,7 +98,7 @@ def first_passage(
     passes = [passage_pass(model, ratios, timeline, key) for timeline in build_timelines(horizons, None, checks)]
     draws: list[list[Pass]] = []
     if importance:
-        read_groups(CONTROL_GROUPS, most)
+        own_groups("importance", CONTROL_GROUPS, most)
         tilts = choose_tilts(model, ratios, horizons)
         draws = [tilted_passes(task, model, tilts) for task in passes]
         passes = [laws[0] for laws in draws]

@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from liqsim.arguments import check_flag
 from liqsim.cells import cell_draws, control_cell, run_cells
 from liqsim.control import CONTROL_GROUPS, Control
 from liqsim.durations import Duration
 from liqsim.engine.plan import Pass
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
+from liqsim.models._checks import check_flag
 from liqsim.outputs import QUANTILES, output_estimates
 from liqsim.planning import Plan, plan_sweep
 from liqsim.results import CONTROLLED, WEIGHTED, provenance
-from liqsim.stopping import Target, most_paths, reached_by, read_groups
+from liqsim.stopping import Target, most_paths, own_groups, reached_by, read_groups
 from liqsim.venues import Venue
 
 __all__ = ["Prepared", "prepare", "sweep"]
@@ -277,7 +277,10 @@ def prepare(
         other = "control=True" if control else f"outputs={outputs!r}"
         raise ParameterError(f"importance=True does not go with {other}; ask for one after the other")
     settings, cells = plan.settings, plan.cells
-    n_groups = read_groups(CONTROL_GROUPS if (control or importance) and groups is None else groups, settings.n_paths)
+    if (control or importance) and groups is None:
+        n_groups: int | None = own_groups("control" if control else "importance", CONTROL_GROUPS, settings.n_paths)
+    else:
+        n_groups = read_groups(groups, settings.n_paths)
     plan = plan.booking(outputs, quantiles, times)
     target = plan.target(rel_error, abs_error, error_at, are_counts=not (control or importance))
     passes = [[plan.make(cell, timeline) for timeline in plan.timelines(cell.venue)] for cell in cells]

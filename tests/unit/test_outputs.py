@@ -10,6 +10,7 @@ import xarray as xr
 
 import liqsim as lq
 from liqsim.histograms import Histogram
+from liqsim.outputs import QUANTILES
 from liqsim.results import OUTPUTS
 
 INF = math.inf
@@ -131,7 +132,12 @@ def test_bad_names_list_the_good_ones(outputs, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"quantiles": [0.5, 1.0]}, "quantiles=1 is not allowed; give numbers in (0, 1] (probability)"),
+        ({"quantiles": [0.5, 1.0]}, "quantiles=1 is not allowed; give numbers in (0, 1) (probability)"),
+        (
+            {"quantiles": 0.5, "outputs": ["p_ruin", "p_stop_by"]},
+            "quantiles=0.5 needs an output that has quantiles; give",
+        ),
+        ({"quantiles": 0.5, "outputs": ()}, "quantiles=0.5 needs an output that has quantiles; give some of time_to"),
         ({"quantiles": []}, "quantiles is empty"),
         (
             {"times": ["9h"]},
@@ -288,3 +294,7 @@ class TestHistogram:
         assert mean == pytest.approx(p / 2)
         assert error == pytest.approx(((p**3 / 3 - p**4 / 4) / n) ** 0.5 / p)
         assert histogram.quantile_se(p) == pytest.approx((p * (1 - p) / n) ** 0.5)
+
+
+def test_axes_that_are_the_usual_ones_need_no_output():
+    xr.testing.assert_equal(sweep(n_paths=100, quantiles=list(QUANTILES)), sweep(n_paths=100))
