@@ -27,7 +27,7 @@ from liqsim.engine.tally import OUTCOMES, CellSums, Moments, Sums, cell_sums
 from liqsim.engine.timeline import Clock, common_instants, to_nanoseconds
 from liqsim.errors import ParameterError
 from liqsim.histograms import Histogram
-from liqsim.results import OUTPUTS, se_name
+from liqsim.results import OUTPUTS, no_longer, se_name
 from liqsim.stats import proportion_se
 
 __all__ = ["QUANTILES", "Outputs", "output_estimates", "read_outputs"]
@@ -162,7 +162,7 @@ def _times(times: Any, instants: np.ndarray) -> np.ndarray:
 
 
 def output_estimates(
-    outputs: Outputs, group: Iterable[tuple[Pass, Sums | None, int]], grid: Grid, n_horizons: int
+    outputs: Outputs, group: Iterable[tuple[Pass, Sums | None, int]], grid: Grid, horizons: Sequence[int]
 ) -> dict[str, np.ndarray]:
     """What was asked for, of one cell.
 
@@ -172,7 +172,8 @@ def output_estimates(
     group : iterable of (Pass, Sums or None, int)
         The passes of the cell, what each has booked and over how many paths; None where nothing has been run.
     grid : Grid
-    n_horizons : int
+    horizons : sequence of int
+        Nanoseconds.
 
     Returns
     -------
@@ -190,12 +191,12 @@ def output_estimates(
             continue
         for name, values in _of_pass(outputs, task, sums, n_paths).items():
             inner = ordered(values)
-            whole = out.setdefault(name, np.full((n_horizons, *inner.shape[1:]), np.nan))
+            whole = out.setdefault(name, np.full((len(horizons), *inner.shape[1:]), np.nan))
             whole[list(task.horizons)] = inner
         if outputs.has(*_WITH_TIMES) and outputs.longest in task.horizons:
             found = _over_time(outputs, sums, n_paths)
             out |= {name: ordered(values[np.newaxis])[0] for name, values in found.items()}
-    return out
+    return out | {name: no_longer(out[name], horizons) for name in out.keys() & {"exit_time_given"}}
 
 
 def _of_pass(outputs: Outputs, task: Pass, sums: Sums, n_paths: int) -> dict[str, np.ndarray]:

@@ -19,10 +19,10 @@ from liqsim.engine.run import check_threads
 from liqsim.engine.tally import Sums
 from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
-from liqsim.importance import choose_tilts, weighted_estimates
+from liqsim.importance import choose_tilts, laws_in_words, weighted_estimates
 from liqsim.models import PriceModel
 from liqsim.models._checks import check_flag
-from liqsim.results import PASSAGE_ESTIMATES, passage_dataset, passage_estimates, provenance
+from liqsim.results import PASSAGE_ESTIMATES, no_longer, passage_dataset, passage_estimates, provenance
 from liqsim.stopping import horizon_labels, most_paths, own_groups, reached_by, read_target
 
 __all__ = ["first_passage"]
@@ -109,6 +109,8 @@ def first_passage(
         for task, values in zip(passes, found, strict=True):
             for name, x in values.items():
                 out[name][list(task.horizons)] = x
+        if not draws:
+            out["alive_time"] = no_longer(out["alive_time"], horizons)
         return out
 
     def estimates(booked: Booked) -> dict[str, np.ndarray]:
@@ -141,7 +143,9 @@ def first_passage(
     inputs |= {"importance": True} if importance else {}
     reached = reached_by(target, found, booked.n_paths, most)
     attrs = provenance("first_passage", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
-    attrs |= {"notes": reached.note} if target is not None else {}
+    laws = laws_in_words({"": len(draws[0])}, booked.n_paths) if draws else ""
+    if draws or target is not None:
+        attrs["notes"] = "\n".join(filter(None, [laws, reached.note]))
     return passage_dataset(
         ratios, np.asarray(horizons), found, has_horizons, booked.n_paths, attrs, CONTROL_GROUPS if draws else 1
     )

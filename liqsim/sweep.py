@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from liqsim.control import CONTROL_GROUPS, Control
 from liqsim.durations import Duration
 from liqsim.engine.plan import Pass
 from liqsim.errors import ParameterError
+from liqsim.importance import laws_in_words
 from liqsim.models import OUPremium, PriceModel
 from liqsim.models._checks import check_flag
 from liqsim.outputs import QUANTILES, output_estimates
@@ -130,7 +132,8 @@ def sweep(
         ``engine_kept``, ``returned``, ``topped_up`` [fraction of entry notional, in the settlement currency];
         ``closed_share`` [fraction of entry position]; ``exit_time`` [d]; each with its standard error ``*_se``.
         ``liquidation_price``, ``bankruptcy_price`` [quote], ``initial_margin`` [settlement currency], at entry, under
-        the rules in force then, and before tick rounding. ``attrs["notes"]`` names closed venues and assumed values.
+        the rules in force then, and before tick rounding. ``attrs["notes"]`` names closed venues, assumed values and
+        the laws of ``importance``.
 
     Raises
     ------
@@ -211,7 +214,7 @@ def sweep(
     found = []
     for cell, group in zip(run.found, passes, strict=True):
         sums = [(task, next(totals), booked.n_paths) for task in group]
-        found.append(cell | output_estimates(plan.outputs, sums, plan.grid, len(settings.horizons)))
+        found.append(cell | output_estimates(plan.outputs, sums, plan.grid, settings.horizons))
     estimates = plan.estimates(found)
     if not ready.shows_groups:
         estimates = {name: x for name, x in estimates.items() if not name.endswith("_by_group")}
@@ -220,7 +223,19 @@ def sweep(
     reached = reached_by(target, estimates, booked.n_paths, settings.n_paths)
     attrs = provenance("sweep", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
     estimator = CONTROLLED if control else WEIGHTED if importance else ""
-    return plan.dataset(estimates, booked.group_paths, attrs, reached.note, estimator)
+    note = "\n".join(filter(None, [_laws(ready, booked.n_paths), reached.note]))
+    return plan.dataset(estimates, booked.group_paths, attrs, note, estimator)
+
+
+def _laws(ready: Prepared, n_paths: int) -> str:
+    """What paths were drawn from where these were several laws: a line of notes."""
+    if not ready.draws:
+        return ""
+    plan = ready.plan
+    axes = [[*plan.models], [*plan.venues], [f"notional {x:.12g}" for x in plan.notionals.tolist()]]
+    cells = itertools.product(*(labels if len(labels) > 1 else [""] for labels in axes))
+    n_laws = {", ".join(filter(None, cell)): len(laws[0]) for cell, laws in zip(cells, ready.draws, strict=True)}
+    return laws_in_words(n_laws, n_paths)
 
 
 @dataclass(frozen=True)
