@@ -329,7 +329,7 @@ def _cell_texts(
                 zorder=4,
             )
             ground = _NO_EVENT if is_empty else colours[row, column]  # contours pass behind
-            written.set_bbox({"boxstyle": "square,pad=0.2", "facecolor": ground, "edgecolor": "none"})
+            written.set_bbox({"boxstyle": "square,pad=0.05", "facecolor": ground, "edgecolor": "none"})
             texts.append(written)
     return tuple(texts)
 

@@ -127,7 +127,8 @@ def _refuse(venue: Venue, missing: Sequence[str]) -> None:
     if venue.snapshot in dates and not any(source.confidence == "U" for source in venue.sources):
         as_of = "" if venue.snapshot == dates[-1] else f', as_of="{venue.snapshot}"'
         call = f'load_venue("{venue.id}"{as_of})'
-        note = f"In a shell: {' '.join(f'--assume {venue.id}:{name}=...' for name in missing)}"
+        options = " ".join(f"--assume {venue.id}:{name}=..." for name in missing)
+        note = f"In a shell, liqsim price and liqsim venues compare take {options}"
         whole = [d for d in dates if d < venue.snapshot and not load_venue(venue.id, d).needs()]
         if whole:
             older = f'; or load_venue("{venue.id}", as_of="{whole[-1]}"), older rules that need nothing more'

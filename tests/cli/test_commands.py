@@ -392,7 +392,10 @@ def test_price_takes_what_no_source_states() -> None:
     result = run(*position)
     assert result.exit_code == 3
     assert "no source states margin.maintenance_share" in result.stderr
-    assert "In a shell: --assume coinbase-bip:margin.maintenance_share=..." in result.stderr
+    assert (
+        "In a shell, liqsim price and liqsim venues compare take --assume coinbase-bip:margin.maintenance_share=..."
+        in result.stderr
+    )
     assumed = ("--assume", "coinbase-bip:margin.maintenance_share=0.8")
     values = json.loads(run(*position, *assumed, "--json").output)
     venue = lq.load_venue("coinbase-bip").assume(maintenance_share=0.8)

@@ -421,7 +421,9 @@ def test_what_no_source_states_is_asked_for_by_its_name():
         liquidation_price("coinbase-bip", **position, window="overnight")
     with pytest.raises(VenueDataError, match=call) as caught:
         maintenance_margin("coinbase-bip", price=6e4, quantity=1.0)
-    assert caught.value.__notes__ == ["In a shell: --assume coinbase-bip:margin.maintenance_share=..."]
+    assert caught.value.__notes__ == [
+        "In a shell, liqsim price and liqsim venues compare take --assume coinbase-bip:margin.maintenance_share=..."
+    ]
     assert initial_margin("coinbase-bip", **position) == bankruptcy_price("coinbase-bip", **position) == 3e4
     with pytest.raises(VenueDataError, match=r"no source states margin.tiers; give it"):
         initial_margin("okx-btcusdt", entry_price=6e4, quantity=1.0)
