@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from liqsim.durations import parse_days
+from liqsim.durations import listed, parse_days
 from liqsim.engine.plan import SIDES, Grid, seed_key
 from liqsim.engine.run import check_threads
 from liqsim.engine.timeline import to_nanoseconds
@@ -21,7 +21,6 @@ from liqsim.venues.clock import parse_start
 
 __all__ = [
     "Settings",
-    "check_flag",
     "load_ids",
     "read_grid",
     "read_horizons",
@@ -82,15 +81,11 @@ class Settings:
         }
 
 
-def check_flag(name: str, value: Any) -> None:
-    """Refuse anything but True and False."""
-    if not isinstance(value, bool):
-        raise ParameterError(f"{name}={value!r} is not allowed; give True or False")
-
-
-def read_numbers(name: str, value: Any, unit: str, low: float, high: float, *, allow_inf: bool = False) -> np.ndarray:
-    """A non-empty, 1-D, duplicate-free float array inside ``(low, high]``."""
-    allowed = f"give numbers in ({low:g}, {high:g}] {unit}"
+def read_numbers(
+    name: str, value: Any, unit: str, low: float, high: float, *, allow_inf: bool = False, high_open: bool = False
+) -> np.ndarray:
+    """A non-empty, 1-D, duplicate-free float array inside ``(low, high]``, or ``(low, high)``."""
+    allowed = f"give numbers in ({low:g}, {high:g}{')' if high_open else ']'} {unit}"
     try:
         x = np.atleast_1d(np.asarray(value))
         if x.dtype.kind not in "iuf" or x.ndim != 1:
@@ -100,7 +95,7 @@ def read_numbers(name: str, value: Any, unit: str, low: float, high: float, *, a
         raise ParameterError(f"{name}={value!r} is not a number or a flat list of numbers; {allowed}") from None
     if x.size == 0:
         raise ParameterError(f"{name} is empty; {allowed}")
-    fine = (x > low) & (x <= high) & (np.isfinite(x) | (allow_inf & (x == np.inf)))
+    fine = (x > low) & ((x < high) if high_open else (x <= high)) & (np.isfinite(x) | (allow_inf & (x == np.inf)))
     if not fine.all():
         raise ParameterError(f"{name}={x[~fine][0]:g} is not allowed; {allowed}")
     if np.unique(x).size != x.size:
@@ -163,8 +158,7 @@ def read_venues(name: str, value: Any) -> tuple[dict[str, Venue], bool]:
 
 def read_horizons(value: Any) -> tuple[list[int], bool]:
     """Horizons in nanoseconds, and whether a list was given."""
-    many = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
-    items = list(value) if many else [value]
+    items, many = listed(value)
     if not items:
         raise ParameterError('horizon is empty; give at least one duration such as "30D"')
     ns = [to_nanoseconds(parse_days(item, "horizon")) for item in items]

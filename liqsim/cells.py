@@ -22,8 +22,9 @@ from liqsim.engine.timeline import Clock, Timeline, build_timelines, longest_int
 from liqsim.fixed_levels import fixed_levels
 from liqsim.importance import choose_tilts, weighted_estimates
 from liqsim.models import PriceModel
+from liqsim.models._checks import check_flag
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
-from liqsim.results import group_name, sweep_estimates
+from liqsim.results import group_name, no_longer, sweep_estimates
 from liqsim.stopping import schedule
 from liqsim.venues import Venue
 from liqsim.venues.gaps import ASSUMED
@@ -249,15 +250,21 @@ def run_cells(
     def plain(sums: Iterable[Sums], n_paths: int) -> list[dict[str, np.ndarray]]:
         left = iter(sums)
         return [
-            cell_estimates([(task, next(left), n_paths) for task in group], grid, len(settings.horizons))
+            cell_estimates([(task, next(left), n_paths) for task in group], grid, settings.horizons)
             for group, grid in zip(passes, grids, strict=True)
         ]
 
     def by_group(booked: Booked) -> list[dict[str, np.ndarray]]:
         groups = zip(zip(*booked.sums, strict=True), booked.group_paths.tolist(), strict=True)
         parts = [plain(sums, n) for sums, n in groups]
-        names = [name for name in parts[0][0] if not name.endswith(("_se", "_ess"))]
-        return [{name: np.stack([part[k][name] for part in parts], axis=-1) for name in names} for k in range(n_cells)]
+        return [  # names differ where one cell draws from other laws and another does not
+            {
+                name: np.stack([part[k][name] for part in parts], axis=-1)
+                for name in parts[0][k]
+                if not name.endswith(("_se", "_ess"))
+            }
+            for k in range(n_cells)
+        ]
 
     def estimates(booked: Booked, with_groups: bool) -> list[dict[str, np.ndarray]]:
         if not controls:
@@ -303,7 +310,7 @@ def cell_draws(cell: Cell, settings: Settings, passes: Sequence[Pass]) -> list[l
 
 
 def cell_estimates(
-    group: Iterable[tuple[Pass, Sums | None, int]], grid: Grid, n_horizons: int
+    group: Iterable[tuple[Pass, Sums | None, int]], grid: Grid, horizons: Sequence[int]
 ) -> dict[str, np.ndarray]:
     """Estimates and standard errors of one cell by name.
 
@@ -312,14 +319,15 @@ def cell_estimates(
     group : iterable of (Pass, Sums or None, int)
         The passes of the cell, what each has booked and over how many paths; None where nothing has been run.
     grid : Grid
-    n_horizons : int
+    horizons : sequence of int
+        Nanoseconds.
 
     Returns
     -------
     dict of str to ndarray, shape (horizon, side, leverage, stop)
         In the user's order; not-a-number where nothing has been run.
     """
-    shape = (n_horizons, len(grid.sides), len(grid.leverage), len(grid.stop))
+    shape = (len(horizons), len(grid.sides), len(grid.leverage), len(grid.stop))
     sides = [SIDES.index(name) for name in grid.sides]
     rows, columns = grid.rows, grid.columns
     found: dict[str, np.ndarray] = {}
@@ -329,6 +337,8 @@ def cell_estimates(
         for name, values in sweep_estimates(task, cell_sums(task, sums), n_paths).items():
             out = found.setdefault(name, np.full(shape, np.nan))
             out[list(task.horizons)] = values[:, sides][:, :, rows][:, :, :, columns]
+        if not task.is_weighted:
+            found["exit_time"] = no_longer(found["exit_time"], horizons)
     return found
 
 
@@ -423,6 +433,7 @@ def progress_bar(show: bool, total: int, done: int = 0) -> Iterator[Callable[[in
     total, done : int
         Paths in all, and those done before.
     """
+    check_flag("progress", show)
     if not show:
         yield lambda count: None
     elif sys.stderr.isatty() or _in_notebook():

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import datetime as _dt
 import re
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from liqsim.errors import ParameterError
 
-__all__ = ["DAYS_PER_YEAR", "HOURS_PER_YEAR", "Duration", "duration_text", "parse_days", "parse_years"]
+__all__ = ["DAYS_PER_YEAR", "HOURS_PER_YEAR", "Duration", "duration_text", "listed", "parse_days", "parse_years"]
 
 Duration: TypeAlias = str | np.timedelta64 | _dt.timedelta
 
@@ -75,6 +75,13 @@ def parse_days(value: Duration, name: str = "horizon") -> float:
     if days > _LONGEST_DAYS:
         raise ParameterError(f"{name}={value!r} is longer than {_LONGEST_DAYS:g} days (100 years); give a shorter one")
     return days
+
+
+def listed(value: Any) -> tuple[list[Any], bool]:
+    """Items of one duration or several (list, tuple, array, pandas index or series), and whether it was several."""
+    if isinstance(value, (list, tuple)):
+        return list(value), True
+    return (list(np.asarray(value)), True) if np.ndim(value) > 0 else ([value], False)
 
 
 def parse_years(value: Duration, name: str = "horizon") -> float:

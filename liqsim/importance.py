@@ -18,10 +18,10 @@ from liqsim.durations import DAYS_PER_YEAR
 from liqsim.engine.timeline import to_nanoseconds
 from liqsim.errors import ParameterError
 from liqsim.models import PriceModel
-from liqsim.results import TOTAL_WEIGHT, group_name, se_name
+from liqsim.results import TOTAL_WEIGHT, effective_name, group_name, se_name
 from liqsim.stats import jackknife_se, left_out
 
-__all__ = ["choose_tilts", "weighted_estimates"]
+__all__ = ["choose_tilts", "laws_in_words", "weighted_estimates"]
 
 _TILTS = 4  # on either side
 _CHERNOFF = 0.1  # bound of a probability below which a level is rare
@@ -95,6 +95,35 @@ def _exists(model: PriceModel, theta: float) -> bool:
     return True
 
 
+def laws_in_words(n_laws: Mapping[str, int], n_paths: int) -> str:
+    """From how many laws paths were drawn, for the notes of a result.
+
+    Parameters
+    ----------
+    n_laws : mapping of str to int
+        Laws of each part of the result, by its label.
+    n_paths : int
+        Paths of each law.
+
+    Examples
+    --------
+    >>> laws_in_words({"": 9}, 2000)
+    'Paths were drawn from 9 laws, 2,000 from each.'
+    >>> print(laws_in_words({"near": 5, "far": 9, "tiny": 1}, 2000))
+    near: Paths were drawn from 5 laws, 2,000 from each.
+    far: Paths were drawn from 9 laws, 2,000 from each.
+    tiny: No level is rarely reached, so that all 2,000 paths were drawn from the model's own law.
+    """
+    lines: dict[int, list[str]] = {}
+    for label, n in n_laws.items():
+        lines.setdefault(n, []).append(label)
+    words = {n: f"Paths were drawn from {n} laws, {n_paths:,} from each." for n in lines}
+    words[1] = f"No level is rarely reached, so that all {n_paths:,} paths were drawn from the model's own law."
+    if len(lines) == 1:
+        return words[next(iter(lines))]
+    return "\n".join(f"{'; '.join(labels)}: {words[n]}" for n, labels in lines.items())
+
+
 def weighted_estimates(
     found: Mapping[str, np.ndarray], parts: Mapping[str, np.ndarray], group_paths: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -120,7 +149,9 @@ def weighted_estimates(
     weights.
     """
     if TOTAL_WEIGHT not in parts:  # no level is rare: paths of the model's law alone
-        return {**found, **{group_name(name): values for name, values in parts.items()}}
+        events = {name: found[name] for name in ("p_liquidation", "p_stop", "p_hit") if name in found}
+        numbers = {effective_name(name): p * group_paths.sum() for name, p in events.items()}
+        return {**found, **numbers, **{group_name(name): values for name, values in parts.items()}}
     names = [name for name in parts if name != TOTAL_WEIGHT]
     centred = parts[TOTAL_WEIGHT][..., np.newaxis, :] - 1.0
     adjusted = regressed(np.stack([parts[name] for name in names]), centred)

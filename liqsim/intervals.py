@@ -98,7 +98,8 @@ def confidence_interval(
         attrs = {key: x.attrs[key] for key in ("units", "long_name") if key in x.attrs}
         out[name] = ((*x.dims, "bound"), np.stack([low, high], axis=-1), {**attrs, "interval": used, "level": level})
     coords = {name: x for name, x in ds.coords.items() if "group" not in x.dims}
-    return xr.Dataset(out, coords={**coords, "bound": ["lower", "upper"]})
+    bound = ("bound", ["lower", "upper"], {"long_name": "end of the interval"})
+    return xr.Dataset(out, coords={**coords, "bound": bound})
 
 
 def difference(ds: xr.Dataset, a: Mapping[str, Any], b: Mapping[str, Any]) -> xr.Dataset:
@@ -215,6 +216,7 @@ def jackknife(ds: xr.Dataset, function: Callable[[xr.Dataset], xr.DataArray | xr
 
 def _with_groups(ds: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
     """Estimates over all paths, and over all but those of each group."""
+    _check_dataset(ds)
     if "group_paths" not in ds:
         raise ParameterError("ds holds no groups of paths; simulate again with groups=64")
     counts = np.asarray(ds["group_paths"].values, dtype=float)
@@ -229,8 +231,10 @@ def _with_groups(ds: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
 
 
 def _add_errors(found: xr.Dataset, left_out: Mapping[Any, np.ndarray], ds: xr.Dataset) -> None:
-    """Put the standard error of every variable beside it, and say what both are."""
+    """Put the standard error of every variable beside it, and say what both and the coordinates are."""
     n_groups, n_paths = ds.sizes["group"], int(ds["group_paths"].sum())
+    for name in found.coords.keys() & ds.coords.keys():
+        found[name].attrs = dict(ds[name].attrs)
     for name in list(found.data_vars):
         known = ds[name].attrs if name in ds else {}
         attrs = {key: known[key] for key in ("units", "long_name") if key in known}
@@ -247,7 +251,13 @@ def _units(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {"units": attrs["units"]} if "units" in attrs else {}
 
 
+def _check_dataset(ds: Any) -> None:
+    if not isinstance(ds, xr.Dataset):
+        raise ParameterError(f"ds={ds!r} is not a dataset; give a result of sweep or first_passage")
+
+
 def _estimates(ds: xr.Dataset) -> list[str]:
+    _check_dataset(ds)
     names = [str(name) for name in ds.data_vars if se_name(str(name)) in ds]
     if not names:
         raise ParameterError("ds holds no estimates with standard errors; give a result of sweep or first_passage")

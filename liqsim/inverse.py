@@ -84,6 +84,8 @@ class SizedPosition:
         At that leverage, settlement currency.
     liquidation_price : float
         At that leverage, quote currency, at entry.
+    quote, settlement : str
+        The currencies.
     """
 
     notional: float
@@ -92,6 +94,8 @@ class SizedPosition:
     leverage: Answer
     initial_margin: float
     liquidation_price: float
+    quote: str
+    settlement: str
 
 
 def max_leverage(
@@ -167,6 +171,7 @@ def max_leverage(
     """
     rules = _one_of_each(model, venue)
     target, paths = _target(p_target, n_paths, level)
+    rules.check_known()
     grid = read_grid(1.0, stop, side)
     if len(grid.sides) > 1 or len(grid.stop) > 1:
         raise ParameterError(f"side={side!r}, stop={stop!r}: give one side and one stop, and call once for each")
@@ -384,6 +389,8 @@ def position_size(
         leverage=answer,
         initial_margin=float(answer.result.initial_margin),
         liquidation_price=float(answer.result.liquidation_price),
+        quote=contract.quote,
+        settlement=contract.settlement,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from liqsim.arguments import Settings, read_numbers
-from liqsim.durations import parse_days
+from liqsim.durations import listed, parse_days
 from liqsim.engine.binned import (
     booked_bytes,
     booking_passages,
@@ -27,7 +27,7 @@ from liqsim.engine.tally import OUTCOMES, CellSums, Moments, Sums, cell_sums
 from liqsim.engine.timeline import Clock, common_instants, to_nanoseconds
 from liqsim.errors import ParameterError
 from liqsim.histograms import Histogram
-from liqsim.results import OUTPUTS, se_name
+from liqsim.results import OUTPUTS, no_longer, se_name
 from liqsim.stats import proportion_se
 
 __all__ = ["QUANTILES", "Outputs", "output_estimates", "read_outputs"]
@@ -128,7 +128,12 @@ def read_outputs(outputs: Any, quantiles: Any, times: Any, clocks: Sequence[Cloc
             near = difflib.get_close_matches(str(name), OUTPUTS, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ParameterError(f"outputs: {name!r} is unknown; {hint}known: {', '.join(OUTPUTS)}")
-    p = read_numbers("quantiles", quantiles, "(probability)", 0.0, np.nextafter(1.0, 0.0))
+    p = read_numbers("quantiles", quantiles, "(probability)", 0.0, 1.0, high_open=True)
+    with_quantiles = [name for name, output in OUTPUTS.items() if output.axis == "quantile"]
+    if not set(names) & set(with_quantiles) and not np.array_equal(p, QUANTILES):
+        raise ParameterError(
+            f"quantiles={quantiles!r} needs an output that has quantiles; give some of {', '.join(with_quantiles)}"
+        )
     longest = int(np.argmax(settings.horizons))
     at = np.empty(0, dtype=np.int64)
     if set(names) & set(_WITH_TIMES):
@@ -143,7 +148,7 @@ def _times(times: Any, instants: np.ndarray) -> np.ndarray:
     if times is None:
         step = -(-len(instants) // _MOST_TIMES)
         return instants[::-1][::step][::-1]
-    items = list(times) if isinstance(times, (list, tuple, np.ndarray)) else [times]
+    items, _ = listed(times)
     found = np.array([to_nanoseconds(parse_days(item, "times")) for item in items], dtype=np.int64)
     for item, ns in zip(items, found, strict=True):
         if ns not in instants:
@@ -157,7 +162,7 @@ def _times(times: Any, instants: np.ndarray) -> np.ndarray:
 
 
 def output_estimates(
-    outputs: Outputs, group: Iterable[tuple[Pass, Sums | None, int]], grid: Grid, n_horizons: int
+    outputs: Outputs, group: Iterable[tuple[Pass, Sums | None, int]], grid: Grid, horizons: Sequence[int]
 ) -> dict[str, np.ndarray]:
     """What was asked for, of one cell.
 
@@ -167,7 +172,8 @@ def output_estimates(
     group : iterable of (Pass, Sums or None, int)
         The passes of the cell, what each has booked and over how many paths; None where nothing has been run.
     grid : Grid
-    n_horizons : int
+    horizons : sequence of int
+        Nanoseconds.
 
     Returns
     -------
@@ -185,12 +191,12 @@ def output_estimates(
             continue
         for name, values in _of_pass(outputs, task, sums, n_paths).items():
             inner = ordered(values)
-            whole = out.setdefault(name, np.full((n_horizons, *inner.shape[1:]), np.nan))
+            whole = out.setdefault(name, np.full((len(horizons), *inner.shape[1:]), np.nan))
             whole[list(task.horizons)] = inner
         if outputs.has(*_WITH_TIMES) and outputs.longest in task.horizons:
             found = _over_time(outputs, sums, n_paths)
             out |= {name: ordered(values[np.newaxis])[0] for name, values in found.items()}
-    return out
+    return out | {name: no_longer(out[name], horizons) for name in out.keys() & {"exit_time_given"}}
 
 
 def _of_pass(outputs: Outputs, task: Pass, sums: Sums, n_paths: int) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from liqsim.arguments import check_flag, read_horizons, read_looks, read_numbers, read_paths
+from liqsim.arguments import read_horizons, read_looks, read_numbers, read_paths
 from liqsim.cells import Booked, book
 from liqsim.control import CONTROL_GROUPS
 from liqsim.durations import Duration
@@ -19,10 +19,11 @@ from liqsim.engine.run import check_threads
 from liqsim.engine.tally import Sums
 from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
-from liqsim.importance import choose_tilts, weighted_estimates
+from liqsim.importance import choose_tilts, laws_in_words, weighted_estimates
 from liqsim.models import PriceModel
-from liqsim.results import PASSAGE_ESTIMATES, passage_dataset, passage_estimates, provenance
-from liqsim.stopping import horizon_labels, most_paths, reached_by, read_groups, read_target
+from liqsim.models._checks import check_flag
+from liqsim.results import PASSAGE_ESTIMATES, no_longer, passage_dataset, passage_estimates, provenance
+from liqsim.stopping import horizon_labels, most_paths, own_groups, reached_by, read_target
 
 __all__ = ["first_passage"]
 
@@ -97,7 +98,7 @@ def first_passage(
     passes = [passage_pass(model, ratios, timeline, key) for timeline in build_timelines(horizons, None, checks)]
     draws: list[list[Pass]] = []
     if importance:
-        read_groups(CONTROL_GROUPS, most)
+        own_groups("importance", CONTROL_GROUPS, most)
         tilts = choose_tilts(model, ratios, horizons)
         draws = [tilted_passes(task, model, tilts) for task in passes]
         passes = [laws[0] for laws in draws]
@@ -108,6 +109,8 @@ def first_passage(
         for task, values in zip(passes, found, strict=True):
             for name, x in values.items():
                 out[name][list(task.horizons)] = x
+        if not draws:
+            out["alive_time"] = no_longer(out["alive_time"], horizons)
         return out
 
     def estimates(booked: Booked) -> dict[str, np.ndarray]:
@@ -140,7 +143,9 @@ def first_passage(
     inputs |= {"importance": True} if importance else {}
     reached = reached_by(target, found, booked.n_paths, most)
     attrs = provenance("first_passage", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
-    attrs |= {"notes": reached.note} if target is not None else {}
+    laws = laws_in_words({"": len(draws[0])}, booked.n_paths) if draws else ""
+    if draws or target is not None:
+        attrs["notes"] = "\n".join(filter(None, [laws, reached.note]))
     return passage_dataset(
         ratios, np.asarray(horizons), found, has_horizons, booked.n_paths, attrs, CONTROL_GROUPS if draws else 1
     )

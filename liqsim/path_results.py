@@ -14,7 +14,7 @@ from liqsim.durations import DAYS_PER_YEAR
 from liqsim.engine.plan import SIDES, Pass
 from liqsim.engine.tally import CellSums
 from liqsim.engine.trace import EVENTS, Trace
-from liqsim.results import described, sweep_estimates
+from liqsim.results import described, no_longer, sweep_estimates
 
 __all__ = ["OUTCOMES", "path_bytes", "path_dataset"]
 
@@ -109,6 +109,7 @@ def path_dataset(
         )
     }
     booked = {name: cells(values[0]) for name, values in sweep_estimates(task, sums, 1).items()}
+    booked["exit_time"] = no_longer(booked["exit_time"][np.newaxis], settings.horizons)[0]
     codes = np.where(booked["p_liquidation"] == 1, 0, np.where(booked["p_stop"] == 1, 1, 2))
     ends: dict[str, Any] = {
         "outcome": np.array(OUTCOMES)[codes],

@@ -145,9 +145,8 @@ class Plan:
 
         See :func:`liqsim.cells.cell_estimates` and :func:`liqsim.outputs.output_estimates`.
         """
-        n_horizons = len(self.settings.horizons)
-        found = cell_estimates(group, self.grid, n_horizons)
-        return found | output_estimates(self.outputs, group, self.grid, n_horizons)
+        horizons = self.settings.horizons
+        return cell_estimates(group, self.grid, horizons) | output_estimates(self.outputs, group, self.grid, horizons)
 
     def estimates(self, found: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Estimates of all cells by name, of shape (model, venue, notional[, horizon], side, leverage, stop[, axis]).

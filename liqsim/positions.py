@@ -18,9 +18,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from liqsim.errors import ParameterError
+from liqsim.models._checks import check_flag
 from liqsim.venues.contract import FloatArray, side_sign
+from liqsim.venues.gaps import check_margin
 from liqsim.venues.margin import Pieces, Terms
-from liqsim.venues.schedules import FlatLeverage
+from liqsim.venues.registry import load_venue
+from liqsim.venues.schedules import FlatLeverage, WindowedRates
 from liqsim.venues.venue import Venue, numeric_array, positive_array
 
 __all__ = ["bankruptcy_price", "initial_margin", "liquidation_price", "maintenance_margin", "unrealised_pnl"]
@@ -40,12 +43,24 @@ def _finite(name: str, value: ArrayLike, unit: str) -> FloatArray:
     return x
 
 
+def _rules(venue: Venue | str, window: str | None = None) -> Venue:
+    """The venue, whose rates change with the time of day where a margin window is named."""
+    found = load_venue(venue) if isinstance(venue, str) else venue
+    if not isinstance(found, Venue):
+        raise ParameterError(f"venue={venue!r} is not a Venue; give one, or the id of a shipped one")
+    if window is not None and not isinstance(found.margin, WindowedRates):
+        raise ParameterError(
+            f"window={window!r} means nothing to {found.label}, whose rates are the same at all times; leave it out"
+        )
+    return found
+
+
 class _Position:
     """Checked inputs, broadcast together, and cash per entry value."""
 
     def __init__(
         self,
-        venue: Venue,
+        venue: Venue | str,
         side: str,
         entry_price: ArrayLike,
         quantity: ArrayLike,
@@ -57,11 +72,13 @@ class _Position:
         other_maintenance: ArrayLike = 0.0,
         window: str | None = None,
     ) -> None:
+        venue = _rules(venue, window)
         contract = venue.contract
         self.direction = contract.direction(side)
         price = positive_array("entry_price", entry_price, f"({contract.quote} per {contract.base})")
         amount = positive_array("quantity", quantity, f"({contract.quantity_unit})")
-        money = f"({contract.settlement})"
+        currency = contract.settlement
+        money = f"({currency})"
         paid = _finite("funding_paid", funding_paid, money)
         pnl = _finite("other_pnl", other_pnl, money)
         others = _finite("other_maintenance", other_maintenance, money)
@@ -80,10 +97,10 @@ class _Position:
         if margin_mode == "cross" and balance is None:
             raise ParameterError(f'margin_mode="cross" needs margin, the wallet balance {money}')
         if chosen is None and balance is None:
-            raise ParameterError(f"neither leverage nor margin is given; give exactly one (margin in {money})")
+            raise ParameterError(f"neither leverage nor margin is given; give exactly one (margin in {currency})")
         if chosen is not None and balance is not None and not keeps_leverage:
             raise ParameterError(
-                f"leverage={leverage!r} and margin={margin!r} are both given; give exactly one (margin in {money})"
+                f"leverage={leverage!r} and margin={margin!r} are both given; give exactly one (margin in {currency})"
             )
         if balance is not None and margin_mode == "isolated" and np.any(balance <= 0):
             raise ParameterError(f"margin={margin!r} is not allowed; give a finite number above 0 {money}")
@@ -125,7 +142,7 @@ def _to_tick(venue: Venue, price: FloatArray, entry_price: FloatArray) -> FloatA
 
 
 def liquidation_price(
-    venue: Venue,
+    venue: Venue | str,
     side: str = "long",
     *,
     entry_price: ArrayLike,
@@ -143,8 +160,8 @@ def liquidation_price(
 
     Parameters
     ----------
-    venue : Venue
-        Rules; the maintenance rate is that of the tier at the liquidation price.
+    venue : Venue or str
+        Rules, or the id of a shipped venue; the maintenance rate is that of the tier at the liquidation price.
     side : {"long", "short"}
         Side of the position.
     entry_price : array_like
@@ -197,6 +214,7 @@ def liquidation_price(
     >>> round(liquidation_price(venue, "short", entry_price=8, quantity=1, leverage=5), 6)
     9.50495
     """
+    check_flag("round_to_tick", round_to_tick)
     position = _Position(
         venue,
         side,
@@ -212,11 +230,11 @@ def liquidation_price(
     )
     ratio = position.pieces().solve(position.cash, position.direction)
     price = position.price(ratio)
-    return _out(_to_tick(venue, price, position.entry_price) if round_to_tick else price)
+    return _out(_to_tick(position.venue, price, position.entry_price) if round_to_tick else price)
 
 
 def bankruptcy_price(
-    venue: Venue,
+    venue: Venue | str,
     side: str = "long",
     *,
     entry_price: ArrayLike,
@@ -257,6 +275,7 @@ def bankruptcy_price(
     >>> bankruptcy_price(venue, entry_price=3621.0, quantity=1000, leverage=5)
     3017.5
     """
+    check_flag("round_to_tick", round_to_tick)
     position = _Position(
         venue, side, entry_price, quantity, leverage, margin, margin_mode, funding_paid, other_pnl, window=window
     )
@@ -267,11 +286,11 @@ def bankruptcy_price(
         )
     d = position.direction
     price = position.price((position.cash - d) / (fee - d))
-    return _out(_to_tick(venue, price, position.entry_price) if round_to_tick else price)
+    return _out(_to_tick(position.venue, price, position.entry_price) if round_to_tick else price)
 
 
 def initial_margin(
-    venue: Venue,
+    venue: Venue | str,
     side: str = "long",
     *,
     entry_price: ArrayLike,
@@ -295,6 +314,7 @@ def initial_margin(
     float or ndarray
         Settlement currency.
     """
+    venue = _rules(venue, window)
     contract = venue.contract
     side_sign(side)
     price = positive_array("entry_price", entry_price, f"({contract.quote} per {contract.base})")
@@ -303,13 +323,14 @@ def initial_margin(
     venue.check_size(amount, price)
     if leverage is None:
         size = contract.size(amount, price, venue.margin.unit)
+        check_margin(venue, for_initial=True)
         return _out(venue.margin.initial_rate(size, value, Terms(side, window=window)) * value)
     venue.check(leverage, notional, price, side, window)
     return _out(value / np.asarray(leverage, dtype=float))
 
 
 def maintenance_margin(
-    venue: Venue,
+    venue: Venue | str,
     side: str = "long",
     *,
     price: ArrayLike,
@@ -340,6 +361,7 @@ def maintenance_margin(
     >>> maintenance_margin(venue, price=60_000.0, quantity=20.0)
     14000.0
     """
+    venue = _rules(venue, window)
     contract = venue.contract
     side_sign(side)
     unit = f"({contract.quote} per {contract.base})"
@@ -354,7 +376,7 @@ def maintenance_margin(
 
 
 def unrealised_pnl(
-    venue: Venue, side: str = "long", *, entry_price: ArrayLike, price: ArrayLike, quantity: ArrayLike
+    venue: Venue | str, side: str = "long", *, entry_price: ArrayLike, price: ArrayLike, quantity: ArrayLike
 ) -> Any:
     """Profit of a position at a mark price, settlement currency.
 
@@ -366,6 +388,7 @@ def unrealised_pnl(
     >>> round(unrealised_pnl(venue, entry_price=3621.0, price=3617.84, quantity=1000), 8)
     -0.00024122
     """
+    venue = _rules(venue)
     contract = venue.contract
     unit = f"({contract.quote} per {contract.base})"
     entry, mark = positive_array("entry_price", entry_price, unit), positive_array("price", price, unit)

@@ -36,6 +36,7 @@ __all__ = [
     "effective_name",
     "fingerprint",
     "group_name",
+    "no_longer",
     "passage_dataset",
     "passage_estimates",
     "provenance",
@@ -49,6 +50,7 @@ __all__ = [
 SWEEP_AXES = ("model", "venue", "notional", "horizon")
 _CELL = ("side", "leverage", "stop")
 _DAYS_PER_YEAR = 365.0
+_NANOSECONDS_PER_DAY = 86_400_000_000_000
 
 CONTROLLED = "control variate"
 """Estimator of what control variates have corrected."""
@@ -235,6 +237,15 @@ def passage_estimates(task: Pass, sums: Sums, levels: np.ndarray, n_paths: int) 
         "alive_time": cells.time.mean(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
         "alive_time_se": cells.time.standard_error(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
     }
+
+
+def no_longer(days: np.ndarray, horizons: Sequence[int]) -> np.ndarray:
+    """Mean times, of shape (horizon, ...), less what their booking has rounded beyond the horizons, ns.
+
+    The time of every path is booked to 2**-32 years.
+    """
+    longest = np.reshape(horizons, (-1,) + (1,) * (days.ndim - 1)) / _NANOSECONDS_PER_DAY
+    return np.minimum(days, longest)
 
 
 def _effective(total: np.ndarray, squares: np.ndarray) -> np.ndarray:

@@ -40,7 +40,8 @@ def wilson_interval(p: np.ndarray, n: int, z: float = 1.96) -> tuple[np.ndarray,
     """
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4.0 * n * n))
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    low, high = np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    return np.where(p == 0.0, 0.0, low), np.where(p == 1.0, 1.0, high)
 
 
 def clopper_pearson_interval(p: np.ndarray, n: int, level: float) -> tuple[np.ndarray, np.ndarray]:

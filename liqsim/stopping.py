@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from liqsim.durations import parse_days
+from liqsim.durations import listed, parse_days
 from liqsim.engine.timeline import to_nanoseconds
 from liqsim.errors import ParameterError
 from liqsim.stats import proportion_se, upper_bound
@@ -27,6 +27,7 @@ __all__ = [
     "Worst",
     "horizon_labels",
     "most_paths",
+    "own_groups",
     "reached_by",
     "read_groups",
     "read_target",
@@ -191,6 +192,13 @@ def read_groups(groups: Any, n_paths: int) -> int | None:
     return int(groups)
 
 
+def own_groups(name: str, n_groups: int, n_paths: int) -> int:
+    """Groups of paths that an estimator takes by itself, which ``name`` asks for; refuse fewer paths than these."""
+    if n_paths < n_groups:
+        raise ParameterError(f"n_paths={n_paths} are too few for {name}=True; give at least {n_groups}")
+    return n_groups
+
+
 def read_target(
     rel_error: Any,
     abs_error: Any,
@@ -233,6 +241,8 @@ def _errors(name: str, value: Any, usual: str, variables: Sequence[str], largest
     if value is None:
         return {}
     errors = dict(value) if isinstance(value, Mapping) else {usual: value}
+    if not errors:
+        raise ParameterError(f"{name}={value!r} names no variable; name one, such as {{{usual!r}: 0.05}}")
     for variable, error in errors.items():
         if variable not in variables:
             raise ParameterError(f"{name}: {variable!r} is not a variable; give one of {', '.join(variables)}")
@@ -253,7 +263,7 @@ def _asked(error_at: Any, axes: Mapping[str, Sequence[Any]]) -> dict[str, list[A
     for axis, given in error_at.items():
         if axis not in axes:
             raise ParameterError(f"error_at: {axis!r} is not a dimension; give one of {', '.join(axes)}")
-        items = list(given) if isinstance(given, (list, tuple, np.ndarray)) else [given]
+        items, _ = listed(given)
         labels = list(axes[axis])
         days = [to_nanoseconds(parse_days(item, "error_at: horizon")) for item in items] if axis == "horizon" else []
         asked[axis] = horizon_labels(days) if days else items

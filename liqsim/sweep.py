@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,18 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from liqsim.arguments import check_flag
 from liqsim.cells import cell_draws, control_cell, run_cells
 from liqsim.control import CONTROL_GROUPS, Control
 from liqsim.durations import Duration
 from liqsim.engine.memory import check_memory, needed_memory, tally_bytes
 from liqsim.engine.plan import Pass
 from liqsim.errors import ParameterError
+from liqsim.importance import laws_in_words
 from liqsim.models import OUPremium, PriceModel
+from liqsim.models._checks import check_flag
 from liqsim.outputs import QUANTILES, output_estimates
 from liqsim.planning import Plan, plan_sweep
 from liqsim.results import CONTROLLED, WEIGHTED, provenance
-from liqsim.stopping import Target, most_paths, reached_by, read_groups
+from liqsim.stopping import Target, most_paths, own_groups, reached_by, read_groups
 from liqsim.venues import Venue
 
 __all__ = ["Prepared", "prepare", "sweep"]
@@ -131,7 +133,8 @@ def sweep(
         ``engine_kept``, ``returned``, ``topped_up`` [fraction of entry notional, in the settlement currency];
         ``closed_share`` [fraction of entry position]; ``exit_time`` [d]; each with its standard error ``*_se``.
         ``liquidation_price``, ``bankruptcy_price`` [quote], ``initial_margin`` [settlement currency], at entry, under
-        the rules in force then, and before tick rounding. ``attrs["notes"]`` names closed venues and assumed values.
+        the rules in force then, and before tick rounding. ``attrs["notes"]`` names closed venues, assumed values and
+        the laws of ``importance``.
 
     Raises
     ------
@@ -212,7 +215,7 @@ def sweep(
     found = []
     for cell, group in zip(run.found, passes, strict=True):
         sums = [(task, next(totals), booked.n_paths) for task in group]
-        found.append(cell | output_estimates(plan.outputs, sums, plan.grid, len(settings.horizons)))
+        found.append(cell | output_estimates(plan.outputs, sums, plan.grid, settings.horizons))
     estimates = plan.estimates(found)
     if not ready.shows_groups:
         estimates = {name: x for name, x in estimates.items() if not name.endswith("_by_group")}
@@ -221,7 +224,19 @@ def sweep(
     reached = reached_by(target, estimates, booked.n_paths, settings.n_paths)
     attrs = provenance("sweep", inputs | reached.inputs, seed, booked.n_paths, booked.seconds) | reached.attrs
     estimator = CONTROLLED if control else WEIGHTED if importance else ""
-    return plan.dataset(estimates, booked.group_paths, attrs, reached.note, estimator)
+    note = "\n".join(filter(None, [_laws(ready, booked.n_paths), reached.note]))
+    return plan.dataset(estimates, booked.group_paths, attrs, note, estimator)
+
+
+def _laws(ready: Prepared, n_paths: int) -> str:
+    """What paths were drawn from where these were several laws: a line of notes."""
+    if not ready.draws:
+        return ""
+    plan = ready.plan
+    axes = [[*plan.models], [*plan.venues], [f"notional {x:.12g}" for x in plan.notionals.tolist()]]
+    cells = itertools.product(*(labels if len(labels) > 1 else [""] for labels in axes))
+    n_laws = {", ".join(filter(None, cell)): len(laws[0]) for cell, laws in zip(cells, ready.draws, strict=True)}
+    return laws_in_words(n_laws, n_paths)
 
 
 @dataclass(frozen=True)
@@ -278,7 +293,10 @@ def prepare(
         other = "control=True" if control else f"outputs={outputs!r}"
         raise ParameterError(f"importance=True does not go with {other}; ask for one after the other")
     settings, cells = plan.settings, plan.cells
-    n_groups = read_groups(CONTROL_GROUPS if (control or importance) and groups is None else groups, settings.n_paths)
+    if (control or importance) and groups is None:
+        n_groups: int | None = own_groups("control" if control else "importance", CONTROL_GROUPS, settings.n_paths)
+    else:
+        n_groups = read_groups(groups, settings.n_paths)
     plan = plan.booking(outputs, quantiles, times)
     target = plan.target(rel_error, abs_error, error_at, are_counts=not (control or importance))
     passes = [[plan.make(cell, timeline) for timeline in plan.timelines(cell.venue)] for cell in cells]

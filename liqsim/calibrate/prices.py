@@ -8,6 +8,7 @@ import gzip
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,8 @@ def load_prices(
         repeats, goes back or cannot be read, or a price that is not a finite number > 0 (the line of the file
         is named).
     """
+    if not isinstance(path, (str, PathLike)):
+        raise CalibrationError(f"path={path!r} is not a path; give the name of a CSV file")
     path = Path(path)
     header, rows = _read(path)
     price_at = _find(header, (column,), path, "column")
@@ -267,7 +270,8 @@ def _find(header: Sequence[str], names: Sequence[str], path: Path, argument: str
             return lower.index(name.lower())
     wanted = " or ".join(repr(name) for name in names)
     raise CalibrationError(
-        f"{path.name} has no column {wanted}; present are {', '.join(header)}. Name one with {argument}="
+        f"{path.name} has no column {wanted}; present are {', '.join(header)}. Name one with {argument}=, or in a "
+        f"shell --{argument.replace('_', '-')}"
     )
 
 

@@ -30,7 +30,7 @@ class Commands(click.Group):
         except Unfinished as error:
             _fail(ctx, str(error), PARTIAL)
         except (CalibrationError, StoreError, VenueDataError) as error:
-            _fail(ctx, str(error), DATA)
+            _fail(ctx, "\n".join([str(error), *getattr(error, "__notes__", [])]), DATA)
         except LiqsimError as error:
             _fail(ctx, str(error), USAGE)
         except ModuleNotFoundError as error:

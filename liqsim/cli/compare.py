@@ -6,7 +6,6 @@ import difflib
 import json
 import math
 import textwrap
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import click
 import xarray as xr
 
 from liqsim import presets
+from liqsim.cli.assumed import assume_option, read_assumed
 from liqsim.cli.base import echo_json, text_table
 from liqsim.compare import compare_venues
 from liqsim.errors import ParameterError
@@ -40,7 +40,7 @@ _WIDTH = 116
 @click.option("--top-up", type=float, default=0.0, show_default=True, help="Added on calls in all, of the notional.")
 @click.option("--model", "model_text", default="preset btc-2025", show_default=True, help='"preset NAME [KIND]".')
 @click.option("--premium", help='"MEAN HALF_LIFE VOL", such as "1e-4 15h 3e-4".  [none]')
-@click.option("--assume", "assumed", multiple=True, metavar="ID:NAME=VALUE", help="What no source states; repeat.")
+@assume_option
 @click.option("--paths", type=int, default=100_000, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--threads", type=int, help="Threads; all processors unless given.")
@@ -90,7 +90,7 @@ def compare(
         premium=_premium(premium),
         start=start,
         top_up=top_up,
-        assume=_assumed(assumed),
+        assume=read_assumed(assumed),
         n_paths=paths,
         seed=seed,
         threads=threads,
@@ -132,25 +132,6 @@ def _premium(text: str | None) -> OUPremium | None:
             f'--premium={text!r} is not allowed; give "MEAN HALF_LIFE VOL", such as "1e-4 15h 3e-4"'
         ) from None
     return OUPremium(mean=mean, half_life=half_life, vol=vol)
-
-
-def _assumed(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """``ID:NAME=VALUE`` -> values by venue and name; a value is read as in TOML, else it is text."""
-    found: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        where, equals, value = text.partition("=")
-        id, colon, name = where.partition(":")
-        if not (equals and colon and id and name and value):
-            raise ParameterError(
-                f"--assume={text!r} is not allowed; give ID:NAME=VALUE, such as "
-                "coinbase-bip:margin.maintenance_share=0.8"
-            )
-        try:
-            read = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            read = value
-        found.setdefault(id.partition("@")[0], {})[name] = read
-    return found
 
 
 def _write(ds: xr.Dataset, out: Path) -> list[Path]:

@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from liqsim.cells import notes_of
+from liqsim.cli.assumed import assume_option, read_assumed
 from liqsim.cli.base import echo_json, text_table
-from liqsim.errors import LiqsimError, MarginRuleError
+from liqsim.errors import LiqsimError, MarginRuleError, ParameterError
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price, maintenance_margin
 from liqsim.venues import PremiumFunding, Venue, list_venues, load_venue, snapshot_dates
 from liqsim.venues.funding import FundingRule
@@ -253,6 +255,7 @@ def _schedule_text(venue: Venue) -> str:
 )
 @click.option("--window", help="Margin window, for venues whose rates change with the time of day.")
 @click.option("--as-of", metavar="DATE", help="Newest rules not after this date, YYYY-MM-DD.")
+@assume_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def price(
     venue_id: str,
@@ -264,6 +267,7 @@ def price(
     funding_paid: float,
     window: str | None,
     as_of: str | None,
+    assumed: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Print the liquidation price, bankruptcy price and margins of an isolated position at VENUE.
@@ -272,10 +276,16 @@ def price(
     Examples:
       liqsim price binance-usdm-btcusdt --entry 60000 --leverage 10 --quantity 2
       liqsim price kraken-pi-xbtusd --side short --entry 60000 --leverage 25 --notional 100000 --json
+      liqsim price coinbase-bip --entry 60000 --leverage 2 --quantity 1 --window overnight \\
+        --assume coinbase-bip:margin.maintenance_share=0.8
     """
     if (quantity is None) == (notional is None):
         raise click.UsageError("give exactly one of --quantity and --notional")
     venue = load_venue(venue_id, as_of)
+    for label, given in read_assumed(assumed).items():
+        if label != venue.id:
+            raise ParameterError(f"--assume: {label!r} is not asked about; give {venue.id}:NAME=VALUE")
+        venue = venue.assume(given)
     contract = venue.contract
     if quantity is None:
         quantity = float(contract.quantity(notional, entry))  # type: ignore[arg-type]
@@ -295,6 +305,7 @@ def price(
         "maintenance_margin": maintenance_margin(
             venue, side, price=entry, quantity=quantity, leverage=leverage, window=window
         ),
+        "notes": notes_of({venue.id: venue}).splitlines(),
     }
     quote, settlement = contract.quote, contract.settlement
     if values["maintenance_margin"] >= values["initial_margin"]:
@@ -315,8 +326,8 @@ def price(
     click.echo(f"bankruptcy price     {_level(values['bankruptcy_price'], entry, quote)}")
     click.echo(f"initial margin       {_money(values['initial_margin'])} {settlement}")
     click.echo(f"maintenance margin   {_money(values['maintenance_margin'])} {settlement} at entry")
-    if venue.status == "closed":
-        click.echo(f"note: {venue.status_note}", err=True)
+    for note in values["notes"]:
+        click.echo(f"note: {note}", err=True)
 
 
 def _level(value: float, entry: float, quote: str) -> str:

@@ -1,4 +1,4 @@
-"""Number checks shared by the model descriptions."""
+"""Checks of numbers and flags, shared by the model descriptions and the floors above."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import math
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from liqsim.errors import ParameterError
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse anything but True and False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ParameterError(f"{name}={value!r} is not allowed; give True or False")
 
 
 def number(

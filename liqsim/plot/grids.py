@@ -18,6 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
+from scipy.optimize import isotonic_regression
 
 from liqsim.errors import ParameterError
 from liqsim.plot._axes import INK, MUTED, new_axes, tidy
@@ -39,6 +40,7 @@ __all__ = ["Heatmap", "heatmap"]
 _CONTOURS = (0.001, 0.01, 0.05, 0.10, 0.50)
 _FAINTEST = 1e-4  # probabilities below share the darkest colour
 _NO_EVENT = "#e9edf0"
+_LABEL_SIZE, _LEADER = 8.0, 6.0  # points
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def heatmap(
 
     tidy(
         ax,
-        title_pad=20.0 if lines is not None else 10.0,
+        title_pad=24.0 if lines is not None else 10.0,
         title=_title(ds, var) if title is None else title,
         xlabel=_axis_label(table, x),
         ylabel=_axis_label(table, y),
@@ -228,26 +230,50 @@ def _contour_lines(
         linestyles="solid",
     )
     lines.set_path_effects([withStroke(linewidth=2.2, foreground=INK)])
-    for level, paths in zip(at, lines.allsegs, strict=True):
-        _label_end(ax, paths, f"{level:g} {scale.unit}", columns, rows)
+    ends = {
+        f"{level:g} {scale.unit}": np.array([path[k] for path in paths if len(path) for k in (0, -1)]).reshape(-1, 2)
+        for level, paths in zip(at, lines.allsegs, strict=True)
+    }
+    _label_ends(ax, ends, columns, rows)
     return lines
 
 
-def _label_end(ax: Axes, paths: Sequence[np.ndarray], text: str, columns: int, rows: int) -> None:
-    """Write a contour's level where the line leaves the frame at the top, else at the right."""
-    ends = np.array([path[k] for path in paths if len(path) for k in (0, -1)])
-    if not len(ends):
-        return
-    style: dict[str, Any] = {"fontsize": 8, "color": INK, "textcoords": "offset points", "annotation_clip": False}
-    top, right = ends[np.isclose(ends[:, 1], rows)], ends[np.isclose(ends[:, 0], columns)]
-    if len(top):
-        x = float(top[0, 0])
-        ax.annotate(text, (x, rows), (0, 3), ha="center", va="bottom", **style)
-        ax.plot([x, x], [rows, rows + 0.06], color=INK, linewidth=1.0, clip_on=False)
-    elif len(right):
-        ax.annotate(text, (columns, float(right[0, 1])), (-3, 0), ha="right", va="center", **style).set_path_effects(
-            [withStroke(linewidth=2.5, foreground="white")]
+def _label_ends(ax: Axes, ends: dict[str, np.ndarray], columns: int, rows: int) -> None:
+    """Write each contour's level where the line leaves the frame at the top, else at the right, none over another."""
+    style: dict[str, Any] = {"fontsize": _LABEL_SIZE, "color": INK, "annotation_clip": False}
+    window, points = ax.get_window_extent(), 72.0 / ax.figure.dpi
+    across, up = columns / (window.width * points), rows / (window.height * points)  # of a point
+    top = {text: float(xy[on][0, 0]) for text, xy in ends.items() if np.any(on := np.isclose(xy[:, 1], rows))}
+    right = {
+        text: float(xy[on][0, 1])
+        for text, xy in ends.items()
+        if text not in top and np.any(on := np.isclose(xy[:, 0], columns))
+    }
+    sizes = [across * _LABEL_SIZE * (0.62 * len(text) + 1.2) for text in top]
+    for (text, x), at in zip(top.items(), _apart(list(top.values()), sizes, 0.0, columns), strict=True):
+        ax.annotate(
+            text, (at, rows + _LEADER * up), (0, 1), textcoords="offset points", ha="center", va="bottom", **style
         )
+        ax.plot([x, at], [rows, rows + _LEADER * up], color=INK, linewidth=1.0, clip_on=False)
+    sizes = [up * _LABEL_SIZE * 1.25] * len(right)
+    for text, at in zip(right, _apart(list(right.values()), sizes, 0.0, rows), strict=True):
+        ax.annotate(
+            text, (columns, at), (-3, 0), textcoords="offset points", ha="right", va="center", zorder=5, **style
+        ).set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+
+
+def _apart(at: Sequence[float], sizes: Sequence[float], low: float, high: float) -> np.ndarray:
+    """Centres of labels of these sizes, as near as they can be to where they belong without lying on one another."""
+    if not len(at):
+        return np.empty(0)
+    order = np.argsort(at, kind="stable")
+    size = np.asarray(sizes)[order]
+    shifts = np.concatenate([[0.0], np.cumsum(0.5 * (size[:-1] + size[1:]))])
+    free = isotonic_regression(np.asarray(at)[order] - shifts).x
+    last = max(high - 0.5 * size[-1] - shifts[-1], low + 0.5 * size[0])
+    placed = np.empty(len(at))
+    placed[order] = np.clip(free, low + 0.5 * size[0], last) + shifts
+    return placed
 
 
 def _liquidation_border(ax: Axes, ds: xr.Dataset, table: xr.DataArray, x: str, y: str) -> LineCollection | None:
@@ -302,8 +328,8 @@ def _cell_texts(
                 color=colour,
                 zorder=4,
             )
-            ground = _NO_EVENT if is_empty else colours[row, column]
-            written.set_path_effects([withStroke(linewidth=2.5, foreground=ground)])
+            ground = _NO_EVENT if is_empty else colours[row, column]  # contours pass behind
+            written.set_bbox({"boxstyle": "square,pad=0.05", "facecolor": ground, "edgecolor": "none"})
             texts.append(written)
     return tuple(texts)
 

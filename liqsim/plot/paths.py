@@ -243,8 +243,10 @@ def _margin(ax: Axes, cells: xr.Dataset, colours: list[str]) -> None:
         bottom = min(bottom, float(ratio[there].min(initial=1.0)))
         ax.plot(days[there], ratio[there], color=colour, linewidth=1.2, zorder=3)
     ax.axhline(1.0, color=INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
-    ax.annotate("the venue acts at 1", (0.0, 1.0), xycoords=("axes fraction", "data"), xytext=(4, -3),
-                textcoords="offset points", ha="left", va="top", fontsize=8.5, color=MUTED)  # fmt: skip
+    # at the right, where no line is below 1 but those of positions that end there
+    ax.annotate("the venue acts at 1", (1.0, 1.0), xycoords=("axes fraction", "data"), xytext=(-4, -4),
+                textcoords="offset points", ha="right", va="top", fontsize=8.5, color=MUTED, zorder=4,
+                bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"})  # fmt: skip
     if bottom > 0 and top > 5:
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

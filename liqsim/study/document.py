@@ -113,13 +113,10 @@ def _load(path: Path, inside: tuple[Path, ...]) -> tuple[dict[str, Any], dict[St
         values = tomllib.loads(text)
     except OSError as error:
         raise ParameterError(
-            f"CONFIG={str(path)!r} cannot be read: {error.strerror or error}; give a TOML file, "
-            "liqsim sweep --help shows one"
+            f"{str(path)!r} cannot be read: {error.strerror or error}; give a TOML file, liqsim sweep --help shows one"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ParameterError(
-            f"CONFIG={str(path)!r} is not TOML: {error}; liqsim sweep --help shows an example"
-        ) from None
+        raise ParameterError(f"{str(path)!r} is not TOML: {error}; liqsim sweep --help shows an example") from None
     places = {steps: f"{path.name}, line {line}" for steps, line in _lines(text).items()}
     included = values.pop("include", [])
     names = [included] if isinstance(included, str) else included

@@ -137,8 +137,8 @@ class Work:
             if last < there:
                 continue  # it has been looked at, and was not enough
             self._run(last, scheduler, report)
-            n_horizons = len(self.plan.settings.horizons)
-            found = [cell_estimates(group, self.plan.grid, n_horizons) for group in self._groups(last)]
+            horizons = self.plan.settings.horizons
+            found = [cell_estimates(group, self.plan.grid, horizons) for group in self._groups(last)]
             if target.is_met(self.plan.estimates(found), last):
                 self.reached = last
                 break

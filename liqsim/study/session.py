@@ -17,6 +17,7 @@ from liqsim.engine.run import Threads
 from liqsim.engine.tasks import Scheduler
 from liqsim.errors import ParameterError, StoreError
 from liqsim.files import load_any, load_result, save_result
+from liqsim.models._checks import check_flag
 from liqsim.results import ESTIMATES, provenance, se_name
 from liqsim.store.place import Place
 from liqsim.store.result import faults, open_dataset, read_record
@@ -72,6 +73,7 @@ def run_study(
     Unfinished
         If the store could not be written any longer; what had been saved still is.
     """
+    check_flag("progress", progress)
     name = str(store)
     is_file = name.endswith(".nc")
     if is_file and netcdf is not None:
@@ -171,6 +173,7 @@ def resume(
     StoreError
         If there is nothing to resume, another process is at work, or another version of liqsim began the store.
     """
+    check_flag("progress", progress)
     name = str(store).removesuffix(".partial")
     place = Place(name)
     is_file = name.endswith(".nc")

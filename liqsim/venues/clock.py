@@ -67,7 +67,7 @@ def parse_start(value: Any, name: str = "start") -> dt.datetime:
         item = value.astype("datetime64[us]").item()
         found = item if isinstance(item, dt.datetime) else None
     elif isinstance(value, dt.datetime):
-        found = value
+        found = value if value == value else None  # pandas.NaT is a datetime
     elif isinstance(value, dt.date):
         found = dt.datetime(value.year, value.month, value.day)
     if found is None:

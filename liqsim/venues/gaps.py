@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from liqsim.errors import ParameterError, VenueDataError
@@ -15,7 +15,7 @@ from liqsim.venues.unstated import UnstatedSchedule
 if TYPE_CHECKING:
     from liqsim.venues.venue import Venue
 
-__all__ = ["ASSUMED", "assume", "check_known", "needs", "open_values"]
+__all__ = ["ASSUMED", "assume", "check_known", "check_margin", "needs", "open_values"]
 
 # Origin of a value that the user filled in.
 ASSUMED = "given by the user"
@@ -108,25 +108,39 @@ def _parts(venue: Venue) -> Iterator[tuple[str, Any]]:
 
 def check_known(venue: Venue) -> None:
     """Refuse a venue that lacks values, naming them all, their form, and the call that gives them."""
-    missing = needs(venue)
+    _refuse(venue, needs(venue))
+
+
+def check_margin(venue: Venue, *, for_initial: bool = False) -> None:
+    """The same for what its margin takes alone, or the initial margin only."""
+    missing = [name for name in needs(venue) if name.startswith("margin.")]
+    _refuse(venue, [name for name in missing if not (for_initial and name == "margin.maintenance_share")])
+
+
+def _refuse(venue: Venue, missing: Sequence[str]) -> None:
     if not missing:
         return
     from liqsim.venues.registry import list_venues, load_venue, snapshot_dates
 
-    call, older = "venue", ""
+    call, older, note = "venue", "", ""
     dates = snapshot_dates(venue.id) if venue.id in list_venues() else []
     if venue.snapshot in dates and not any(source.confidence == "U" for source in venue.sources):
         as_of = "" if venue.snapshot == dates[-1] else f', as_of="{venue.snapshot}"'
         call = f'load_venue("{venue.id}"{as_of})'
+        options = " ".join(f"--assume {venue.id}:{name}=..." for name in missing)
+        note = f"In a shell, liqsim price and liqsim venues compare take {options}"
         whole = [d for d in dates if d < venue.snapshot and not load_venue(venue.id, d).needs()]
         if whole:
             older = f'; or load_venue("{venue.id}", as_of="{whole[-1]}"), older rules that need nothing more'
     given = ", ".join(f'"{name}": ...' for name in missing)
     forms = "; ".join(f"{name}: {form_of(venue, name)}" for name in missing)
-    raise VenueDataError(
+    error = VenueDataError(
         f"{venue.label}: no source states {', '.join(missing)}; give {'it' if len(missing) == 1 else 'them'}: "
         f"{call}.assume({{{given}}}){older}  ({forms})"
     )
+    if note:
+        error.add_note(note)
+    raise error
 
 
 def form_of(venue: Venue, name: str) -> str:

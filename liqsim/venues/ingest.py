@@ -10,6 +10,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -300,6 +301,8 @@ def read_tiers(
         charged_on,
         _day(snapshot),
     )
+    if not isinstance(path, (str, PathLike)):
+        raise ParameterError(f"path={path!r} is not a path; give the name of a JSON, CSV or TOML file")
     path = Path(path)
     book = read_book(path, format)
     if book is not None:

@@ -357,8 +357,8 @@ class WindowedRates(ScheduleBase):
     def _share(self) -> float:
         if self.maintenance_share is None:
             raise VenueDataError(
-                "no source states the liquidation threshold as a share of the initial margin; give one, for "
-                "example dataclasses.replace(venue.margin, maintenance_share=0.8)"
+                "no source states the liquidation threshold as a share of the initial margin; give one with "
+                'Venue.assume({"margin.maintenance_share": ...})'
             )
         return self.maintenance_share
 

@@ -66,7 +66,11 @@ def checked_tiers(owner: str, rows: Iterable[Any]) -> tuple[Tier, ...]:
 
     Bounds ascending and contiguous, maintenance rate never falling, maximum leverage never rising.
     """
-    tiers = tuple(_read_row(owner, k, row) for k, row in enumerate(rows, start=1))
+    try:
+        listed = list(rows)
+    except TypeError:
+        raise VenueDataError(f"{owner}: tiers={rows!r} is not a table; give a list of rows {_FORM}") from None
+    tiers = tuple(_read_row(owner, k, row) for k, row in enumerate(listed, start=1))
     if not tiers:
         raise VenueDataError(f"{owner}: the tier table is empty; give at least one row {_FORM}")
     if tiers[0].floor != 0:

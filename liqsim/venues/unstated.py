@@ -44,8 +44,7 @@ class UnstatedSchedule(ScheduleBase):
     def _refuse(self) -> NoReturn:
         raise VenueDataError(
             f"no source states this venue's margin figures ({self.shape}, charged on {self.charged_on} "
-            f"value, closing fee {self.closing_fee_rate:g}); give them, for example "
-            f"dataclasses.replace(venue, margin={self.shape}(...))"
+            f"value, closing fee {self.closing_fee_rate:g}); give them with Venue.assume"
         )
 
     @property

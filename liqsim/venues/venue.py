@@ -22,7 +22,7 @@ from liqsim.venues.fees import Fees
 from liqsim.venues.funding import FundingRule
 from liqsim.venues.liquidation import Liquidation
 from liqsim.venues.margin import ChargedOn, MarginSchedule, Pieces, Terms
-from liqsim.venues.tiers import MarginalTiers
+from liqsim.venues.tiers import MarginalTiers, checked_tiers
 
 __all__ = ["Source", "Venue", "numeric_array", "positive_array"]
 
@@ -238,7 +238,10 @@ class Venue:
         """
         made = contract if isinstance(contract, Contract) else Contract(kind=contract)  # type: ignore[arg-type]
         schedule = MarginalTiers(
-            tiers=tuple(tiers), unit=unit, charged_on=charged_on, closing_fee_rate=closing_fee_rate
+            tiers=checked_tiers(MarginalTiers.__name__, tiers),
+            unit=unit,
+            charged_on=charged_on,
+            closing_fee_rate=closing_fee_rate,
         )
         return cls(
             id=name,
@@ -301,6 +304,7 @@ class Venue:
         self, notional: ArrayLike, price: ArrayLike, side: str = "long", window: str | None = None
     ) -> FloatArray:
         """Largest leverage at which ``notional`` (quote currency) may be opened at ``price``."""
+        gaps.check_margin(self, for_initial=True)
         p = positive_array("price", price, "(quote per base)")
         q = self.contract.quantity(positive_array("notional", notional, f"({self.contract.notional_unit})"), p)
         size = self.contract.size(q, p, self.margin.unit)
@@ -329,8 +333,8 @@ class Venue:
                 "contracts": "contracts",
             }[self.margin.unit]
             raise MarginRuleError(
-                f"notional={notional:.6g} {self.contract.notional_unit} is beyond the last tier of {self.label}, "
-                f"which ends at {limit:.6g} {unit}; make the position smaller or add a tier"
+                f"notional={notional:.12g} {self.contract.notional_unit} is beyond the last tier of {self.label}, "
+                f"which ends at {limit:.12g} {unit}; make the position smaller or add a tier"
             )
 
     def check(
@@ -394,6 +398,7 @@ class Venue:
         window: str | None = None,
     ) -> Pieces:
         """Requirement per entry value as a function of the value ratio, for a position opened as given."""
+        gaps.check_margin(self)
         size = self.contract.size(quantity, entry_price, self.margin.unit)
         value = self.contract.value(quantity, entry_price)
         moves = self.contract.size_moves(self.margin.unit)

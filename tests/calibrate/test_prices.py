@@ -110,10 +110,10 @@ def test_bad_rows_are_named(tmp_path: Path, rows: list[list[str]], message: str)
 def test_missing_columns_list_those_present(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", bars(), "when,mark_close,volume")
     with pytest.raises(
-        CalibrationError, match=r"no column 'close'; present are when, mark_close, volume. Name one with"
+        CalibrationError, match=r"present are when, mark_close, volume. Name one with column=, or in a shell --column$"
     ):
         load_prices(path)
-    with pytest.raises(CalibrationError, match=r"no column 'time_utc' or .*time_column="):
+    with pytest.raises(CalibrationError, match=r"no column 'time_utc' or .*time_column=, or in a shell --time-column$"):
         load_prices(path, "mark_close")
     with pytest.raises(CalibrationError, match=r"no column 'vol'"):
         load_prices(path, "mark_close", time_column="when", volume_column="vol")
@@ -123,6 +123,8 @@ def test_missing_columns_list_those_present(tmp_path: Path) -> None:
 def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match=r"cannot be read: No such file"):
         load_prices(tmp_path / "none.csv")
+    with pytest.raises(CalibrationError, match="path=None is not a path; give the name of a CSV file"):
+        load_prices(None)  # type: ignore[arg-type]
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(CalibrationError, match=r"not a text file in UTF-8"):
         load_prices(tmp_path / "a.csv")

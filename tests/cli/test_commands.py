@@ -385,3 +385,29 @@ def test_missing_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.
 
 def test_text_table_aligns() -> None:
     assert text_table(["a", "bb"], [["x", "1"], ["long", "10"]]).splitlines() == ["a     bb", "x      1", "long  10"]
+
+
+def test_price_takes_what_no_source_states() -> None:
+    position = ("price", "coinbase-bip", "--entry", 60000, "--leverage", 2, "--quantity", 1, "--window", "overnight")
+    result = run(*position)
+    assert result.exit_code == 3
+    assert "no source states margin.maintenance_share" in result.stderr
+    assert (
+        "In a shell, liqsim price and liqsim venues compare take --assume coinbase-bip:margin.maintenance_share=..."
+        in result.stderr
+    )
+    assumed = ("--assume", "coinbase-bip:margin.maintenance_share=0.8")
+    values = json.loads(run(*position, *assumed, "--json").output)
+    venue = lq.load_venue("coinbase-bip").assume(maintenance_share=0.8)
+    known = {"entry_price": 60_000, "quantity": 1, "leverage": 2, "window": "overnight"}
+    assert values["liquidation_price"] == lq.liquidation_price(venue, **known)
+    assert values["notes"] == ["coinbase-bip: margin.maintenance_share = 0.8 is assumed, no source states it."]
+    assert "note: coinbase-bip: margin.maintenance_share = 0.8 is assumed" in run(*position, *assumed).stderr
+    result = run(*position, "--assume", "coinbase-etp:margin.maintenance_share=0.8")
+    assert result.exit_code == 2
+    assert "--assume: 'coinbase-etp' is not asked about; give coinbase-bip:NAME=VALUE" in result.stderr
+
+
+def test_messages_name_what_a_shell_has(tmp_path: Path) -> None:
+    assert "`liqsim venues` in a shell" in run("price", "zz", "--entry", 1, "--leverage", 1, "--quantity", 1).stderr
+    assert "CONFIG=" not in run("sweep", tmp_path / "none.toml").stderr

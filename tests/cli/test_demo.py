@@ -168,7 +168,7 @@ def test_own_bars(tmp_path: Path) -> None:
         (["--paths", "0"], 2, "n_paths=0 is not allowed"),
         (["--seed", "-1"], 2, "seed=-1 is not allowed"),
         (["--threads", "0"], 2, "threads=0 is not allowed"),
-        (["--venue", "bybit-btcusdt"], 3, "no source states this venue's margin figures"),
+        (["--venue", "bybit-btcusdt"], 3, "no source states margin.tiers; give it: load_venue"),
     ],
 )
 def test_it_refuses(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:

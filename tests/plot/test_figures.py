@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 import liqsim as lq
 from liqsim import plot
 from liqsim.plot._data import percent, plane
+from liqsim.plot.grids import _apart
 from liqsim.stats import wilson_interval
 
 INF = float("inf")
@@ -67,6 +68,32 @@ def test_cells_without_the_event_say_the_bound(cell: xr.Dataset, ax) -> None:
     assert set(texts[empty]) == {"<0.075"}  # 3 / 4000
     assert not any(text.startswith("<") for text in texts[~empty])
     assert any("3/n" in text.get_text() for text in ax.get_legend().get_texts())
+
+
+def overlapping(texts: list[mpl.text.Text]) -> list[tuple[str, str]]:
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    return [(a, b) for k, (a, x) in enumerate(boxes) for b, y in boxes[:k] if x.overlaps(y)]
+
+
+@pytest.mark.parametrize(("var", "n_lines"), [("p_liquidation", 5), ("p_stop", 5)])
+def test_contour_labels_do_not_lie_on_one_another(var: str, n_lines: int) -> None:
+    model = lq.presets.model("btc-2025", "kou", drift=0.0)
+    grid = {"leverage": [2, 5, 10, 25, 50], "stop": [0.01, 0.02, 0.05, 0.1, INF]}
+    ds = lq.sweep(model, "binance-usdm-btcusdt", side="long", n_paths=4000, seed=1, threads=1, **grid)
+    figure = Figure(figsize=(8.8, 5.8))
+    art = plot.heatmap(ds, var, ax=figure.add_subplot())
+    figure.draw_without_rendering()
+    labels = [text for text in art.ax.texts if text.get_text().endswith(" %")]
+    assert [text.get_text() for text in labels] == ["0.1 %", "1 %", "5 %", "10 %", "50 %"][:n_lines]
+    assert not overlapping(labels)
+
+
+def test_labels_move_no_farther_than_they_must() -> None:
+    assert _apart([], [], 0.0, 9.0).tolist() == []
+    assert _apart([2.0, 5.0], [1.0, 1.0], 0.0, 9.0).tolist() == [2.0, 5.0]
+    assert _apart([5.0, 5.0, 1.0], [1.0, 1.0, 2.0], 0.0, 9.0).tolist() == [4.5, 5.5, 1.0]
+    assert _apart([0.0, 0.1], [1.0, 2.0], 0.0, 9.0).tolist() == [0.5, 2.0]
+    assert _apart([8.9, 9.0], [1.0, 2.0], 0.0, 9.0).tolist() == [6.5, 8.0]
 
 
 def test_contours_are_at_the_asked_probabilities(cell: xr.Dataset, ax) -> None:

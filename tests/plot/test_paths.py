@@ -67,6 +67,10 @@ def test_what_happened_is_marked(path: xr.Dataset) -> None:
     seen = sorted(zip(*[np.concatenate([getattr(m, f"get_{a}data")() for m in marks]) for a in "xy"], strict=True))
     wanted = sorted(zip(365 * events.years.values, events.mark.values, strict=True))
     np.testing.assert_allclose(seen, wanted)
+    (said,) = (text for text in art.panels["margin"].texts if "acts at 1" in text.get_text())
+    art.figure.draw_without_rendering()
+    panel = art.panels["margin"].get_window_extent()
+    assert said.get_window_extent().x0 > panel.x0 + 0.7 * panel.width
     legend = [text.get_text() for text in art.panels["price"].get_legend().get_texts()]
     assert "10x: the venue acts" in legend
     assert ("liquidation" in legend) == bool((events.event == "liquidation").any())

@@ -192,3 +192,37 @@ def test_explain_tells_of_other_laws():
     assert plan.tilted == 8
     assert "8 more over paths of other laws" in str(plan)
     assert lq.explain(MODELS["gbm"], FIXED, leverage=[100], side="long", horizon="7D", importance=True).tilted == 0
+
+
+def test_notes_say_from_how_many_laws_paths_were_drawn():
+    nine, five = (f"Paths were drawn from {n} laws, 1,000 from each." for n in (9, 5))
+    usual = "No level is rarely reached, so that all 1,000 paths were drawn from the model's own law."
+    calm, wild = lq.GBM(sigma=0.2), lq.GBM(sigma=5.0)
+    asked = {"horizon": "1D", "n_paths": 1000, "importance": True, "threads": 1}
+
+    def notes(model, leverage, **more):
+        return lq.sweep(model, FIXED, leverage=leverage, **asked, **more).attrs["notes"].splitlines()
+
+    assert notes(calm, 5) == [nine]
+    assert notes(calm, 5, side="long") == [five]
+    assert notes(wild, 60) == [usual]
+    assert notes({"calm": calm, "wild": wild}, 5, notional=[1e3, 1e4], side="long") == [
+        f"calm, notional 1000; calm, notional 10000: {five}",
+        f"wild, notional 1000; wild, notional 10000: {usual}",
+    ]
+    assert lq.first_passage(calm, [0.8, 1.2], **asked).attrs["notes"] == nine
+    assert lq.first_passage(wild, [0.99], **asked).attrs["notes"] == usual
+    aimed = lq.first_passage(calm, [0.9], **{**asked, "n_paths": None}, rel_error=0.05)
+    assert aimed.attrs["notes"] == f"Paths were drawn from 5 laws, {aimed.attrs['n_paths']:,} from each."
+
+
+@pytest.mark.parametrize("order", [("calm", "wild"), ("wild", "calm")])
+def test_cells_that_need_other_laws_beside_cells_that_do_not(order):
+    models = {"calm": lq.GBM(sigma=0.2), "wild": lq.GBM(sigma=5.0)}
+    asked = {"leverage": 5, "side": "long", "horizon": "1D", "n_paths": 1000, "importance": True, "threads": 1}
+    both = lq.sweep({name: models[name] for name in order}, FIXED, **asked)
+    for name in order:
+        alone = lq.sweep(models[name], FIXED, **asked)
+        for variable in alone.data_vars:
+            np.testing.assert_array_equal(both.sel(model=name)[variable], alone[variable], err_msg=variable)
+    assert both.p_liquidation_ess.sel(model="wild").item() == both.p_liquidation.sel(model="wild").item() * 1000

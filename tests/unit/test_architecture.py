@@ -47,7 +47,8 @@ PARTS = {  # part of the package: the other parts that it may import
     "cells": RULES | {"engine", "results", "arguments", "stopping", "fixed_levels", "control", "importance"},
     "planning": RULES | {"engine", "results", "arguments", "stopping", "outputs", "cells"},
     "sweep": RULES
-    | {"_core", "stats", "engine", "results", "arguments", "stopping", "control", "outputs", "cells", "planning"},
+    | {"_core", "stats", "engine", "results", "arguments", "stopping", "control", "importance", "outputs", "cells"}
+    | {"planning"},
     "passages": RULES | {"engine", "results", "arguments", "stopping", "control", "importance", "cells"},
     "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
     "order_statistics": {"stats"},

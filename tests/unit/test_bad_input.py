@@ -6,6 +6,7 @@ import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import liqsim as lq
@@ -133,9 +134,9 @@ def test_leverage_above_the_tiers_maximum(leverage):
 
 
 def test_notional_beyond_the_last_tier():
-    text = "notional=2e+06 USD is beyond the last tier of two-tiers, which ends at 1e+06 USD; make the position smaller"
+    text = "notional=1000000.01 USD is beyond the last tier of two-tiers, which ends at 1000000 USD; make the position"
     with refused(text, lq.MarginRuleError):
-        sweep(notional=[1e4, 2e6])
+        sweep(notional=[1e4, 1e6 + 0.01])
 
 
 def test_leverage_that_liquidates_at_entry():
@@ -275,7 +276,7 @@ def test_unknown_venue(venue, hint):
     for given in (venue, [VENUE, venue], {"a": venue}):
         with refused(f"venue {venue!r} is unknown; {hint}", lq.VenueDataError) as caught:
             sweep(venue=given)
-        assert str(caught.value).endswith("list_venues() gives the identifiers")
+        assert str(caught.value).endswith("list_venues(), or `liqsim venues` in a shell, gives the identifiers")
 
 
 @pytest.mark.parametrize(("name", "item", "label"), [("model", GBM, "gbm"), ("venue", VENUE, "two-tiers")])
@@ -291,3 +292,63 @@ def test_lists_that_are_empty_or_ambiguous(name, item, label):
 def test_labels_that_read_alike(name, item):
     with refused(f"{name} has labels that read the same"):
         sweep(**{name: {1: item, "1": item}})
+
+
+@pytest.mark.parametrize("name", ["control", "importance"])
+def test_paths_too_few_for_an_estimator_by_groups(name):
+    with refused(f"n_paths=63 are too few for {name}=True; give at least 64"):
+        sweep(n_paths=63, **{name: True})
+    if name == "importance":
+        with refused("n_paths=63 are too few for importance=True; give at least 64"):
+            first_passage(n_paths=63, importance=True)
+
+
+@pytest.mark.parametrize("name", ["control", "importance", "progress"])
+@pytest.mark.parametrize("value", ["yes", 1, 0, None, [True]])
+def test_flags(name, value):
+    with refused(f"{name}={value!r} is not allowed; give True or False"):
+        sweep(n_paths=100, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["control", "importance", "progress"])
+def test_flags_of_numpy(name):
+    with pytest.raises(AssertionError, match="the simulation started"):
+        sweep(n_paths=100, **{name: np.True_})
+
+
+@pytest.mark.parametrize("value", ["yes", 1])
+def test_progress_of_the_other_simulations(value):
+    text = f"progress={value!r} is not allowed; give True or False"
+    for call in (
+        lambda: first_passage(progress=value),
+        lambda: lq.compare_venues(GBM, [VENUE], leverage=5, progress=value),
+        lambda: lq.sensitivities(GBM, VENUE, leverage=5, progress=value),
+    ):
+        with refused(text):
+            call()
+
+
+def test_targets_that_name_nothing():
+    for name in ("rel_error", "abs_error"):
+        with refused(f"{name}={{}} names no variable; name one, such as {{'p_liquidation': 0.05}}"):
+            sweep(**{name: {}})
+
+
+def test_start_that_is_not_a_time():
+    with refused("start=NaT is not an instant"):
+        sweep(start=pd.NaT)
+
+
+@pytest.mark.parametrize("kind", [pd.to_timedelta, lambda x: pd.Series(pd.to_timedelta(x)), pd.Index])
+def test_durations_of_pandas(kind):
+    for call in (sweep, first_passage):
+        with pytest.raises(AssertionError, match="the simulation started"):
+            call(horizon=kind(["1D", "36h"]))
+    with refused("horizon='1' cannot be read" if kind is pd.Index else "holds a duration twice"):
+        sweep(horizon=pd.Index(["1D", "1"]) if kind is pd.Index else kind(["1D", "24h"]))
+
+
+@pytest.mark.parametrize("call", [lq.confidence_interval, lambda ds: lq.jackknife(ds, abs)])
+def test_what_is_no_result(call):
+    with refused("ds=5 is not a dataset; give a result of sweep or first_passage"):
+        call(5)

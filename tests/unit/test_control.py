@@ -145,7 +145,7 @@ def test_bad_input(monkeypatch):
     monkeypatch.setattr(importlib.import_module("liqsim.cells"), "run_groups", refuse)
     for text, given in (
         ("control=True does not apply: ", {"model": dataclasses.replace(KOU, sigma=0.0)}),
-        ("groups=64 is not allowed; give a whole number in [8, 1024], at most n_paths=50", {"n_paths": 50}),
+        ("n_paths=50 are too few for control=True; give at least 64", {"n_paths": 50}),
         ("control='yes' is not allowed; give True or False", {"control": "yes"}),
     ):
         with pytest.raises(lq.ParameterError, match=re.escape(text)):

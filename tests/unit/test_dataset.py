@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 import liqsim as lq
+from liqsim.durations import parse_days
 
 INF = math.inf
 OUTCOMES = ["p_liquidation", "p_stop", "p_survival"]
@@ -310,3 +311,60 @@ def test_many_horizons():
     assert ds.sizes["horizon"] == 48
     assert (ds.horizon / np.timedelta64(1, "h") == hours).all()
     assert (ds.exit_time.diff("horizon") >= 0).all()
+
+
+@pytest.mark.parametrize("horizon", ["30D", "1D", "90D", "200D", "7h", "12.3456789D"])
+@pytest.mark.parametrize("more", [{}, {"outputs": "exit_time_given"}, {"control": True}, {"importance": True}])
+def test_no_position_outlives_its_horizon(horizon, more):
+    """Also where every path is open at the horizon, each booked with a rounded time."""
+    model, venue, longest = lq.GBM(sigma=0.05), lq.Venue.from_tiers(TIERS), parse_days(horizon)
+    ds = lq.sweep(model, venue, leverage=[0.5, 1], horizon=[horizon, "6h"], n_paths=1000, seed=1, threads=1, **more)
+    assert (ds.p_survival == 1).all()
+    rounding = 1 + 1e-15 * ("importance" in more)  # of a weighted mean
+    for name in ("exit_time", *({"exit_time_given"} & set(ds))):
+        last = ds[name].sel(given="survival") if name.endswith("_given") else ds[name]
+        np.testing.assert_allclose(last.isel(horizon=0), longest, rtol=0, atol=2.0**-32 * 365)
+        assert (last.isel(horizon=0) <= longest * rounding).all()
+        assert (last.isel(horizon=1) <= 0.25 * rounding).all()
+    path = lq.replay(model, venue, path=0, leverage=0.5, side="long", horizon=horizon, threads=1)
+    assert path.outcome == "open"
+    assert path.exit_time <= longest
+    if "outputs" not in more and "control" not in more:
+        ds = lq.first_passage(model, [0.1, 9.0], [horizon, "6h"], n_paths=1000, seed=1, threads=1, **more)
+        np.testing.assert_allclose(ds.alive_time.isel(horizon=0), longest, rtol=0, atol=2.0**-32 * 365)
+        assert (ds.alive_time.isel(horizon=0) <= longest * rounding).all()
+
+
+def every_kind_of_result():
+    outputs = ["p_stop_by", "pnl_quantile", "pnl_given"]
+    grouped = sweep(leverage=[2, 5], horizon=["1D", "3D"], groups=16, outputs=outputs)
+    yield "sweep", grouped
+    yield "cell", grouped.isel(side=0, leverage=0, stop=0, horizon=0)
+    yield "intervals", lq.confidence_interval(grouped)
+    yield "difference", lq.difference(grouped, {"leverage": 5}, {"leverage": 2})
+    yield "jackknife", lq.jackknife(grouped, lambda x: x[["pnl", "fees"]])
+    yield "ratio", lq.jackknife(grouped, lambda x: x.pnl / x.p_survival)
+    yield "comparison", lq.compare_venues(KOU, [LINEAR, INVERSE], leverage=5, horizon="1D", n_paths=100)
+    yield "passages", lq.first_passage(KOU, [0.9, 1.1], ["1D", "2D"], n_paths=100)
+    yield "passage", lq.first_passage(KOU, [0.9], "1D", n_paths=100)
+    yield "derivatives", lq.sensitivities(KOU, LINEAR, leverage=5, horizon="1D", n_paths=100)
+    yield (
+        "probability",
+        lq.liquidation_probability(
+            lq.GBM(sigma=0.6), lq.Venue.from_tiers(TIERS), leverage=5, side="long", horizon="1D"
+        ),
+    )
+    yield "path", lq.replay(grouped.sel(horizon="1D"), path=1)
+
+
+def test_every_coordinate_says_what_it_is(tmp_path):
+    """Also after netCDF, where the unit of a duration is written by its encoding."""
+    for kind, ds in every_kind_of_result():
+        path = tmp_path / f"{kind}.nc"
+        ds.to_netcdf(path, engine="h5netcdf")
+        for found in (ds, xr.load_dataset(path, engine="h5netcdf", decode_timedelta=True)):
+            for name, x in found.coords.items():
+                assert x.attrs.get("long_name"), (kind, name)
+                is_number = x.dtype.kind == "f"
+                assert ("units" in x.attrs) == is_number, (kind, name)
+            xr.testing.assert_equal(found, ds)

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import liqsim as lq
-from liqsim.stats import upper_bound
+from liqsim.stats import clopper_pearson_interval, quantile_of_t, upper_bound, wilson_interval
 
 INF = math.inf
 VENUE = lq.Venue.from_tiers([(0, 1e9, 0.005, 100)], taker_fee=5e-4, funding=lq.FixedFunding(1e-4, "8h"))
@@ -73,6 +73,16 @@ def test_an_event_never_seen_has_an_upper_bound():
     assert low == 0
     assert high == pytest.approx(3 / 3000, rel=0.01)  # the rule of three
     assert high == upper_bound(0.0, 3000, 0.95) == pytest.approx(1 - 0.05 ** (1 / 3000), rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 999, 2000, 4097, 1_000_003])
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.9999])
+def test_bounds_at_the_ends_are_the_ends(n, level):
+    ends = np.array([0.0, 1.0, np.nan])
+    for low, high in (wilson_interval(ends, n, quantile_of_t(level)), clopper_pearson_interval(ends, n, level)):
+        assert low[0] == 0.0 < high[0] < 1.0
+        assert high[1] == 1.0 > low[1] > 0.0
+        assert np.isnan([low[2], high[2]]).all()
 
 
 def test_first_passages_too():

@@ -139,6 +139,7 @@ def test_sizes_by_hand():
     assert sized.notional == pytest.approx(10_000.0)
     assert sized.quantity == pytest.approx(10_000.0 / 60_000.0)
     assert sized.loss == pytest.approx(300.0)
+    assert (sized.quote, sized.settlement) == ("USD", "USD")
     assert sized.initial_margin == pytest.approx(10_000.0 / sized.leverage.value)
     # fees: 5 basis points of the value at entry and of the value at the stop
     for side, at_stop in (("long", 0.97), ("short", 1.03)):
@@ -153,6 +154,7 @@ def test_inverse_sizes_by_hand():
         sized = lq.position_size(
             GBM, inverse, risk=0.01, stop=0.04, side=side, price=50_000.0, horizon="1D", n_paths=2000
         )
+        assert "quote='USD', settlement='BTC'" in repr(sized)
         assert sized.notional == sized.quantity == pytest.approx(0.01 / lost * 50_000.0)
         assert sized.loss == pytest.approx(0.01)
         assert sized.initial_margin == pytest.approx(0.01 / lost / sized.leverage.value)

@@ -771,3 +771,9 @@ def test_every_bracket_of_binance_is_imported(shared):
     btc = read_tiers(path, BTC)
     assert btc.margin.tiers[0] == (0, 300_000, 0.004, 150)
     assert btc.margin.maintenance(1e6) == pytest.approx(0.0065 * 1e6 - 1500)
+
+
+@pytest.mark.parametrize("path", [None, 5])
+def test_a_file_has_a_name(path):
+    with pytest.raises(ParameterError, match=f"path={path} is not a path; give the name of a JSON, CSV or TOML file"):
+        read_tiers(path)

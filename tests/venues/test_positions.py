@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from liqsim.errors import MarginRuleError, ParameterError
+from liqsim.errors import MarginRuleError, ParameterError, VenueDataError
 from liqsim.positions import (
     bankruptcy_price,
     initial_margin,
@@ -379,3 +379,59 @@ def test_positions_beyond_the_rules_are_refused():
         liquidation_price(venue, entry_price=6e4, quantity=1e6, margin=1e9)
     with pytest.raises(ParameterError, match=r"closing_fee_rate=2\.0 is not allowed"):
         bankruptcy_price(venue, entry_price=6e4, quantity=1.0, leverage=2, closing_fee_rate=2.0)
+
+
+BITMEX = {"entry_price": 6e4, "quantity": 1e5, "leverage": 5}
+CALLS = {
+    liquidation_price: BITMEX,
+    bankruptcy_price: BITMEX,
+    initial_margin: BITMEX,
+    maintenance_margin: {"price": 6e4, "quantity": 1e5},
+    unrealised_pnl: {"entry_price": 6e4, "price": 5e4, "quantity": 1e5},
+}
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_ids_stand_for_shipped_venues(function):
+    for name in ("bitmex-xbtusd", "bitmex-xbtusd@2020-05-05"):
+        assert function(name, "short", **CALLS[function]) == function(load_venue(name), "short", **CALLS[function])
+    with pytest.raises(VenueDataError, match="venue 'bitmex' is unknown; did you mean 'bitmex-xbtusd'"):
+        function("bitmex", **CALLS[function])
+    with pytest.raises(ParameterError, match="venue=None is not a Venue; give one, or the id of a shipped one"):
+        function(None, **CALLS[function])
+
+
+@pytest.mark.parametrize("function", [liquidation_price, bankruptcy_price, initial_margin, maintenance_margin])
+def test_a_window_is_refused_where_there_are_none(function):
+    with pytest.raises(ParameterError, match=r"window='x' means nothing to bitmex-xbtusd, .*; leave it out"):
+        function("bitmex-xbtusd", window="x", **CALLS[function])
+
+
+@pytest.mark.parametrize("function", [liquidation_price, bankruptcy_price])
+def test_rounding_is_a_flag(function):
+    with pytest.raises(ParameterError, match="round_to_tick=1 is not allowed; give True or False"):
+        function("bitmex-xbtusd", round_to_tick=1, **BITMEX)
+    assert function("bitmex-xbtusd", round_to_tick=np.True_, **BITMEX) % 0.5 == 0
+
+
+def test_what_no_source_states_is_asked_for_by_its_name():
+    position = {"entry_price": 6e4, "quantity": 1.0, "leverage": 2.0}
+    call = r'no source states margin.maintenance_share; give it: load_venue\("coinbase-bip"\).assume\(\{'
+    with pytest.raises(VenueDataError, match=call):
+        liquidation_price("coinbase-bip", **position, window="overnight")
+    with pytest.raises(VenueDataError, match=call) as caught:
+        maintenance_margin("coinbase-bip", price=6e4, quantity=1.0)
+    assert caught.value.__notes__ == [
+        "In a shell, liqsim price and liqsim venues compare take --assume coinbase-bip:margin.maintenance_share=..."
+    ]
+    assert initial_margin("coinbase-bip", **position) == bankruptcy_price("coinbase-bip", **position) == 3e4
+    with pytest.raises(VenueDataError, match=r"no source states margin.tiers; give it"):
+        initial_margin("okx-btcusdt", entry_price=6e4, quantity=1.0)
+    assert liquidation_price("kraken-spot-xbtusd", **position) > 0  # fee and hazard are not asked for
+
+
+def test_messages_have_one_pair_of_brackets():
+    with pytest.raises(ParameterError, match=r"give exactly one \(margin in BTC\)$"):
+        liquidation_price("bitmex-xbtusd", entry_price=6e4, quantity=1e5)
+    with pytest.raises(ParameterError, match=r"give exactly one \(margin in BTC\)$"):
+        liquidation_price("bitmex-xbtusd", **BITMEX, margin=1.0)
