@@ -228,17 +228,15 @@ def test_page_of_tables_shows_the_record(record):
 
 
 def test_record_is_whole(record):
-    assert record["rounds"] in (bench.QUICK.rounds, bench.FULL.rounds)
+    assert record["rounds"] == bench.FULL.rounds
     assert not record["kernels_changed"]
     assert all(row["agrees"] for row in record["agreement"])
     assert {row["who"] for row in record["times"]} >= {"liqsim", "floor", "numba_events_library", "numpy_hourly_usual"}
-    assert max(row["paths"] for row in record["memory"]) >= 10**6
+    assert max(row["paths"] for row in record["memory"]) >= 10**8
     for row in record["memory"]:
         assert row["most_MiB"] - row["before_MiB"] < 64, "memory grows with paths"
-    if record["rounds"] == bench.FULL.rounds:
-        assert max(row["paths"] for row in record["memory"]) >= 10**8
-        for bias in (record["bias"][key]["funding"] for key in ("W1", "W2")):
-            assert bias["points"] + 2 * bias["points_se"] < 0, "looking hourly misses crossings"
+    for bias in (record["bias"][key]["funding"] for key in ("W1", "W2")):
+        assert bias["points"] + 2 * bias["points_se"] < 0, "looking hourly misses crossings"
     assert math.isclose(record["p"]["GBM"], 0.6945, abs_tol=0.004)  # the closed form
 
 
