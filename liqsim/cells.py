@@ -19,13 +19,14 @@ from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass, tilted_passes
 from liqsim.engine.run import run_groups
 from liqsim.engine.tally import Sums, cell_sums
 from liqsim.engine.timeline import Clock, Timeline, build_timelines, longest_interval, to_nanoseconds, venue_clock
+from liqsim.estimates import no_longer, sweep_estimates
 from liqsim.fixed_levels import fixed_levels
 from liqsim.importance import choose_tilts, weighted_estimates
 from liqsim.models import PriceModel
 from liqsim.models._checks import check_flag
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
-from liqsim.results import group_name, no_longer, sweep_estimates
 from liqsim.stopping import schedule
+from liqsim.variables import group_name
 from liqsim.venues import Venue
 from liqsim.venues.gaps import ASSUMED
 

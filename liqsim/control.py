@@ -18,10 +18,11 @@ from liqsim.arguments import Settings
 from liqsim.engine.plan import Grid, Pass, watching_pass
 from liqsim.engine.tally import Sums
 from liqsim.errors import ParameterError
+from liqsim.estimates import passage_estimates
 from liqsim.fixed_levels import fixed_levels
 from liqsim.models import PriceModel
-from liqsim.results import group_name, passage_estimates, se_name
 from liqsim.stats import jackknife_se, left_out
+from liqsim.variables import group_name, se_name
 from liqsim.venues import Venue
 
 __all__ = ["CONTROL_GROUPS", "Control", "make_control", "regressed"]

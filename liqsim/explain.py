@@ -20,8 +20,9 @@ from liqsim.engine.memory import run_bytes
 from liqsim.engine.plan import Pass
 from liqsim.engine.run import pass_threads
 from liqsim.engine.terms import CALL, CUT, CUT_TIERS, SMALL_ROUND, STEPS, visits_per_year
-from liqsim.results import ESTIMATES, dataset_bytes
+from liqsim.results import dataset_bytes
 from liqsim.sweep import Prepared, prepare, sweep
+from liqsim.variables import ESTIMATES
 from liqsim.venues import PremiumFunding
 
 __all__ = ["Explanation", "Run", "explain"]

@@ -18,8 +18,8 @@ from liqsim.durations import DAYS_PER_YEAR
 from liqsim.engine.timeline import to_nanoseconds
 from liqsim.errors import ParameterError
 from liqsim.models import PriceModel
-from liqsim.results import TOTAL_WEIGHT, effective_name, group_name, se_name
 from liqsim.stats import jackknife_se, left_out
+from liqsim.variables import TOTAL_WEIGHT, effective_name, group_name, se_name
 
 __all__ = ["choose_tilts", "laws_in_words", "weighted_estimates"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from liqsim.errors import ParameterError
-from liqsim.results import CONTROLLED, FREEDOM, SMOOTHED, WEIGHTED, group_name, se_name
 from liqsim.stats import clopper_pearson_interval, jackknife_se, quantile_of_t, upper_bound, wilson_interval
+from liqsim.variables import CONTROLLED, FREEDOM, SMOOTHED, WEIGHTED, group_name, se_name
 
 __all__ = ["confidence_interval", "difference", "jackknife"]
 

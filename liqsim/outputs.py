@@ -26,9 +26,10 @@ from liqsim.engine.plan import SIDES, Grid, Pass
 from liqsim.engine.tally import OUTCOMES, CellSums, Moments, Sums, cell_sums
 from liqsim.engine.timeline import Clock, common_instants, to_nanoseconds
 from liqsim.errors import ParameterError
+from liqsim.estimates import no_longer
 from liqsim.histograms import Histogram
-from liqsim.results import OUTPUTS, no_longer, se_name
 from liqsim.stats import proportion_se
+from liqsim.variables import OUTPUTS, se_name
 
 __all__ = ["QUANTILES", "Outputs", "output_estimates", "read_outputs"]
 

@@ -19,11 +19,13 @@ from liqsim.engine.run import check_threads
 from liqsim.engine.tally import Sums
 from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
+from liqsim.estimates import no_longer, passage_estimates
 from liqsim.importance import choose_tilts, laws_in_words, weighted_estimates
 from liqsim.models import PriceModel
 from liqsim.models._checks import check_flag
-from liqsim.results import PASSAGE_ESTIMATES, no_longer, passage_dataset, passage_estimates, provenance
+from liqsim.results import passage_dataset, provenance
 from liqsim.stopping import horizon_labels, most_paths, own_groups, reached_by, read_target
+from liqsim.variables import PASSAGE_ESTIMATES
 
 __all__ = ["first_passage"]
 

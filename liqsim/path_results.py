@@ -14,7 +14,8 @@ from liqsim.durations import DAYS_PER_YEAR
 from liqsim.engine.plan import SIDES, Pass
 from liqsim.engine.tally import CellSums
 from liqsim.engine.trace import EVENTS, Trace
-from liqsim.results import described, no_longer, sweep_estimates
+from liqsim.estimates import no_longer, sweep_estimates
+from liqsim.results import described
 
 __all__ = ["OUTCOMES", "path_bytes", "path_dataset"]
 

@@ -33,8 +33,9 @@ from liqsim.engine.tally import Sums
 from liqsim.engine.timeline import Timeline, build_timelines, longest_interval
 from liqsim.models import PriceModel
 from liqsim.outputs import QUANTILES, Outputs, output_estimates, read_outputs
-from liqsim.results import ESTIMATES, SWEEP_AXES, sweep_dataset
+from liqsim.results import sweep_dataset
 from liqsim.stopping import Target, horizon_labels, most_paths, read_target
+from liqsim.variables import ESTIMATES, SWEEP_AXES
 from liqsim.venues import Venue
 
 __all__ = ["Plan", "plan_arguments", "plan_sweep"]

@@ -24,8 +24,9 @@ from liqsim.models import PriceModel
 from liqsim.path_results import path_bytes, path_dataset
 from liqsim.planning import Plan, plan_arguments, plan_sweep
 from liqsim.rebuild import provenance_of, sweep_arguments_of
-from liqsim.results import SWEEP_AXES, provenance
+from liqsim.results import provenance
 from liqsim.sweep import sweep
+from liqsim.variables import SWEEP_AXES
 from liqsim.venues import Venue
 from liqsim.venues.plain import venue_from_dict
 

@@ -7,257 +7,41 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from liqsim._core import selected_level
 from liqsim._version import __version__, git_version
-from liqsim.engine.plan import Pass
-from liqsim.engine.tally import CellSums, Moments, Sums, cell_sums
-from liqsim.stats import proportion_se
+from liqsim.variables import (
+    ALL_OUTPUTS,
+    CELL_AXES,
+    COORDINATES,
+    ESTIMATES,
+    FREEDOM,
+    PASSAGE_ESTIMATES,
+    PLAIN,
+    SMOOTHED,
+    SWEEP_AXES,
+    WEIGHTED,
+    effective_name,
+    group_name,
+    se_name,
+)
 
 __all__ = [
-    "CONTROLLED",
-    "ESTIMATES",
-    "FREEDOM",
-    "OUTPUTS",
-    "PASSAGE_ESTIMATES",
-    "SMOOTHED",
-    "SWEEP_AXES",
-    "TOTAL_WEIGHT",
-    "WEIGHTED",
-    "Output",
     "comparison_dataset",
     "dataset_bytes",
     "described",
     "digests",
-    "effective_name",
     "fingerprint",
-    "group_name",
-    "no_longer",
     "passage_dataset",
-    "passage_estimates",
     "provenance",
-    "se_name",
     "sensitivity_dataset",
     "smoothed_dataset",
     "sweep_dataset",
-    "sweep_estimates",
 ]
-
-SWEEP_AXES = ("model", "venue", "notional", "horizon")
-_CELL = ("side", "leverage", "stop")
-_DAYS_PER_YEAR = 365.0
-_NANOSECONDS_PER_DAY = 86_400_000_000_000
-
-CONTROLLED = "control variate"
-"""Estimator of what control variates have corrected."""
-WEIGHTED = "importance sampling"
-"""Estimator of what weighted paths give."""
-TOTAL_WEIGHT = "total_weight"
-"""Mean weight of a path whatever its end, whose expectation is 1."""
-SMOOTHED = "randomised quasi-Monte Carlo"
-"""Estimator of conditional probabilities on quasi-random points."""
-FREEDOM = "degrees_of_freedom"
-"""Attribute of estimates whose error comes from groups of paths."""
-
-_FRACTION = "fraction of entry notional"
-ESTIMATES: dict[str, tuple[str, str]] = {
-    "p_liquidation": ("1", "probability of liquidation by the horizon"),
-    "p_stop": ("1", "probability that the stop closes the position by the horizon"),
-    "p_survival": ("1", "probability that the position is open at the horizon"),
-    "p_partial": ("1", "probability that the venue closes a part of the position, and never all of it"),
-    "p_margin_call": ("1", "probability of a margin call"),
-    "funding_cost": (_FRACTION, "expected funding paid until exit (negative: received)"),
-    "fees": (_FRACTION, "expected trading fees paid, entry and exit"),
-    "pnl": (_FRACTION, "expected profit and loss after funding and fees"),
-    "exit_time": ("d", "expected time to exit, the horizon at the latest"),
-    "shortfall": (_FRACTION, "expected loss beyond the margin"),
-    "engine_kept": (_FRACTION, "expected margin kept by the liquidation engine"),
-    "returned": (_FRACTION, "expected margin handed back after liquidation, less what was added on calls"),
-    "closed_share": ("fraction of entry position", "expected share of the position that the venue closes"),
-    "topped_up": (_FRACTION, "expected money added on margin calls"),
-    "insurance_draw": (_FRACTION, "expected loss beyond the margin that the venue's fund covers"),
-    "uncovered_loss": (_FRACTION, "expected loss beyond margin and fund: auto-deleveraged or socialised"),
-    "client_debit": (_FRACTION, "expected loss beyond the margin that the trader owes"),
-}
-PASSAGE_ESTIMATES: dict[str, tuple[str, str]] = {
-    "p_hit": ("1", "probability that the price reaches the level by the horizon"),
-    "alive_time": ("d", "expected time until the level is reached, the horizon at the latest"),
-}
-
-
-class Output(NamedTuple):
-    """What :func:`liqsim.sweep` computes where it is asked for by name.
-
-    Parameters
-    ----------
-    units, long_name : str
-    axis : str, optional
-        Dimension besides those of a cell.
-    has_horizon : bool
-        Whether it depends on the horizon.
-    estimator : str
-    """
-
-    units: str
-    long_name: str
-    axis: str | None = None
-    has_horizon: bool = True
-    estimator: str = "mean"
-
-
-_GIVEN = "of paths that end in liquidation, stop or survival"
-OUTPUTS: dict[str, Output] = {
-    "funding_cost_given": Output(_FRACTION, f"expected funding paid until exit, {_GIVEN}", "given"),
-    "fees_given": Output(_FRACTION, f"expected trading fees paid, {_GIVEN}", "given"),
-    "pnl_given": Output(_FRACTION, f"expected profit and loss after funding and fees, {_GIVEN}", "given"),
-    "shortfall_given": Output(_FRACTION, f"expected loss beyond the margin, {_GIVEN}", "given"),
-    "exit_time_given": Output("d", f"expected time to exit, {_GIVEN}", "given"),
-    "p_shortfall": Output("1", "probability of a loss beyond the margin", estimator="proportion"),
-    "p_ruin": Output("1", "probability that nothing is left of the margin", estimator="proportion"),
-    "p_liquidation_by": Output("1", "probability of liquidation by the time", "time", False, "proportion"),
-    "p_stop_by": Output("1", "probability that the stop closes the position by the time", "time", False, "proportion"),
-    "time_to_liquidation": Output(
-        "d",
-        "quantile of the time to liquidation, of paths liquidated by the longest horizon",
-        "quantile",
-        False,
-        "quantile",
-    ),
-    "pnl_quantile": Output(_FRACTION, "quantile of the profit and loss", "quantile", estimator="quantile"),
-    "value_at_risk": Output(
-        _FRACTION, "loss that is exceeded with the quantile's probability", "quantile", estimator="quantile"
-    ),
-    "expected_shortfall": Output(
-        _FRACTION, "expected loss in the worst cases, whose share is the quantile's probability", "quantile"
-    ),
-    "p_pnl_below": Output("1", "probability of a profit and loss below the level", "pnl_level", estimator="proportion"),
-    "p_shortfall_above": Output(
-        "1", "probability of a loss beyond the margin of at least the level", "shortfall_level", estimator="proportion"
-    ),
-    "shortfall_beyond": Output(
-        _FRACTION, "expected part beyond the level of the loss beyond the margin", "shortfall_level"
-    ),
-    "shortfall_quantile": Output(
-        _FRACTION,
-        "quantile of the loss beyond the margin, of paths that have one",
-        "quantile",
-        estimator="quantile",
-    ),
-}
-_ALL_OUTPUTS = OUTPUTS | {"paths_given": Output("1", f"number {_GIVEN}", "given", estimator="count")}
-_ESTIMATE = Output("", "")
-_COORDS: dict[str, tuple[str, str]] = {
-    "side": ("", "side of the position"),
-    "leverage": ("1", "leverage, notional over initial margin"),
-    "stop": ("fraction of entry price", "adverse move at which the stop triggers; inf for none"),
-    "model": ("", "price model"),
-    "venue": ("", "venue and product"),
-    "notional": ("", "entry notional"),
-    "horizon": ("", "horizon"),
-    "level": ("fraction of start price", "price ratio to the start"),
-    "parameter": ("", "what is differentiated by"),
-    "given": ("", "outcome of the path"),
-    "time": ("", "time after entry"),
-    "quantile": ("1", "probability of the quantile"),
-    "pnl_level": (_FRACTION, "profit and loss after funding and fees"),
-    "shortfall_level": (_FRACTION, "loss beyond the margin"),
-}
-
-
-def se_name(name: str) -> str:
-    """Name of an estimate's standard error."""
-    return f"{name}_se"
-
-
-def effective_name(name: str) -> str:
-    """Name of an estimate's effective number of events."""
-    return f"{name}_ess"
-
-
-def group_name(name: str) -> str:
-    """Name of what holds an estimate for every group of paths."""
-    return f"{name}_by_group"
-
-
-def sweep_estimates(task: Pass, sums: CellSums, n_paths: int) -> dict[str, np.ndarray]:
-    """Estimates and standard errors of every cell, each of shape (horizon, side, row, column)."""
-    out: dict[str, np.ndarray] = {}
-    out["p_liquidation"] = sums.liquidated / n_paths
-    out["p_stop"] = sums.stopped / n_paths
-    out["p_survival"] = 1.0 - (out["p_liquidation"] + out["p_stop"])  # the counts add up; so do the floats, this way
-    out["p_partial"] = sums.cut / n_paths
-    out["p_margin_call"] = sums.called / n_paths
-    for name in list(out):
-        out[se_name(name)] = proportion_se(out[name], n_paths)
-    if task.is_weighted:
-        for total, outcome in ((sums.liquidated, "liquidation"), (sums.stopped, "stop")):
-            out[effective_name(f"p_{outcome}")] = _effective(total, sums.weight_squares[outcome])
-        out[TOTAL_WEIGHT] = (sums.liquidated + sums.stopped + sums.survived) / n_paths
-    nothing = Moments(np.zeros_like(sums.liquidated), np.zeros_like(sums.liquidated))
-    moments = {
-        "funding_cost": sums.funding_cost,
-        "fees": sums.fees,
-        "pnl": sums.pnl,
-        "exit_time": sums.time.times(_DAYS_PER_YEAR),
-        "shortfall": sums.shortfall,
-        "engine_kept": sums.engine_kept,
-        "returned": sums.returned,
-        "closed_share": sums.closed_share,
-        "topped_up": sums.topped_up,
-        "insurance_draw": nothing if task.client_pays else _covered(sums, task.fund),
-        "uncovered_loss": nothing if task.client_pays else sums.uncovered,
-        "client_debit": sums.shortfall if task.client_pays else nothing,
-    }
-    for name, moment in moments.items():
-        out[name] = moment.mean(n_paths)
-        out[se_name(name)] = moment.standard_error(n_paths)
-    return out
-
-
-def passage_estimates(task: Pass, sums: Sums, levels: np.ndarray, n_paths: int) -> dict[str, np.ndarray]:
-    """Estimates and standard errors of first passages, each of shape (horizon, level), in the order of ``levels``."""
-    cells = cell_sums(task, sums)
-    side = (levels > 1.0).astype(int)
-    distance = np.abs(np.log(levels))
-    column = np.array([int(np.sum((side == side[i]) & (distance < distance[i]))) for i in range(len(levels))])
-    p = cells.stopped[:, side, 0, column] / n_paths
-    weighted = {}
-    if task.is_weighted:
-        number = _effective(cells.stopped, cells.weight_squares["stop"])
-        weighted[effective_name("p_hit")] = number[:, side, 0, column]
-        weighted[TOTAL_WEIGHT] = p + cells.survived[:, side, 0, column] / n_paths
-    return {
-        **weighted,
-        "p_hit": p,
-        "p_hit_se": proportion_se(p, n_paths),
-        "alive_time": cells.time.mean(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
-        "alive_time_se": cells.time.standard_error(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
-    }
-
-
-def no_longer(days: np.ndarray, horizons: Sequence[int]) -> np.ndarray:
-    """Mean times, of shape (horizon, ...), less what their booking has rounded beyond the horizons, ns.
-
-    The time of every path is booked to 2**-32 years.
-    """
-    longest = np.reshape(horizons, (-1,) + (1,) * (days.ndim - 1)) / _NANOSECONDS_PER_DAY
-    return np.minimum(days, longest)
-
-
-def _effective(total: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Kish's effective number of events, ``(sum w)^2 / sum w^2``: as many without weights would say as much."""
-    return np.divide(total**2, squares, out=np.zeros_like(squares), where=squares > 0.0)
-
-
-def _covered(sums: CellSums, fund: float) -> Moments:
-    """Shortfall up to the fund: with u the excess over it, (s - u)^2 = s^2 - u^2 - 2 fund u."""
-    shortfall, uncovered = sums.shortfall, sums.uncovered
-    beyond = 0.0 if np.isinf(fund) else 2.0 * fund * uncovered.total
-    return Moments(shortfall.total - uncovered.total, shortfall.squares - uncovered.squares - beyond)
 
 
 def dataset_bytes(n_cells: int, n_prices: int, n_added: int = 0) -> int:
@@ -267,13 +51,13 @@ def dataset_bytes(n_cells: int, n_prices: int, n_added: int = 0) -> int:
 
 def described(name: str) -> tuple[str, str]:
     """Units and long name of a coordinate or an estimate of a sweep; empty for any other."""
-    return _COORDS.get(name) or ESTIMATES.get(name, ("", ""))
+    return COORDINATES.get(name) or ESTIMATES.get(name, ("", ""))
 
 
 def label(ds: xr.Dataset, n_paths: int) -> xr.Dataset:
     """Give every coordinate and estimate of ``ds`` its units and long name."""
     for name in ds.coords:
-        units, long_name = _COORDS.get(str(name), ("", ""))
+        units, long_name = COORDINATES.get(str(name), ("", ""))
         if long_name:
             ds[name].attrs.setdefault("long_name", long_name)
         if units:
@@ -295,8 +79,8 @@ def _about(name: str, n_paths: int) -> dict[str, Any]:
     """Attributes of an estimate, of its standard error, or of what holds it for every group of paths."""
     of = _estimate_of(name)
     estimator = "proportion" if name.startswith("p_") else "mean"
-    if of in _ALL_OUTPUTS:
-        units, long_name, _, _, estimator = _ALL_OUTPUTS[of]
+    if of in ALL_OUTPUTS:
+        units, long_name, _, _, estimator = ALL_OUTPUTS[of]
     else:
         units, long_name = {**ESTIMATES, **PASSAGE_ESTIMATES}[of]
     if name == group_name(of):
@@ -360,8 +144,8 @@ def sweep_dataset(
     n_paths = int(group_paths.sum())
     variables = {}
     for name, values in estimates.items():
-        what = _ALL_OUTPUTS.get(name.removesuffix("_se"), _ESTIMATE)
-        dims = [*SWEEP_AXES[: None if what.has_horizon else -1], *_CELL, what.axis or "group"]
+        what = ALL_OUTPUTS.get(name.removesuffix("_se"), PLAIN)
+        dims = [*SWEEP_AXES[: None if what.has_horizon else -1], *CELL_AXES, what.axis or "group"]
         variables[name] = variable(tuple(dims[: values.ndim]), values, _about(name, n_paths))
     if estimator:
         for name in estimates.keys() & ESTIMATES.keys():
@@ -375,7 +159,7 @@ def sweep_dataset(
         variables[name] = variable(("venue", "notional", "side", "leverage"), values, attrs_of)
     named = {}
     for name, values in coords.items():
-        units, long_name = _COORDS.get(name, ("", ""))
+        units, long_name = COORDINATES.get(name, ("", ""))
         units = quote if name == "notional" else units
         about = {key: text for key, text in (("long_name", long_name), ("units", units)) if text}
         named[name] = xr.Variable((), np.asarray(values)[0], about) if name in dropped else (name, values, about)
@@ -384,7 +168,7 @@ def sweep_dataset(
 
 def smoothed_dataset(ds: xr.Dataset, n_scrambles: int) -> xr.Dataset:
     """Turn the result of a sweep of one cell into that of quasi-random points, whose scrambles give the error."""
-    ds = ds.squeeze(_CELL)
+    ds = ds.squeeze(CELL_AXES)
     for name in ESTIMATES.keys() & set(map(str, ds.data_vars)):
         ds[name].attrs |= {"estimator": SMOOTHED, FREEDOM: n_scrambles - 1}
     return stamped(ds)
@@ -431,7 +215,7 @@ def comparison_dataset(
         ),
     )
     ds = ds.assign({name: ("venue", texts, {"long_name": _WORDS[name]}) for name, texts in words.items()})
-    return stamped(ds.squeeze([name for name in _CELL if name not in given]))
+    return stamped(ds.squeeze([name for name in CELL_AXES if name not in given]))
 
 
 def sensitivity_dataset(
@@ -443,7 +227,7 @@ def sensitivity_dataset(
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """Assemble derivatives, of shape (parameter, horizon, side, leverage, stop), and their standard errors."""
-    dims = ("parameter", "horizon", *_CELL)
+    dims = ("parameter", "horizon", *CELL_AXES)
     coords: dict[str, Any] = {name: list(values) for name, values in axes.items()}
     coords["horizon"] = np.asarray(coords["horizon"], dtype="timedelta64[ns]")
     coords["parameter_unit"] = ("parameter", list(units), {"long_name": "unit of a change of the parameter"})

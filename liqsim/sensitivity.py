@@ -20,8 +20,9 @@ from liqsim.engine.stress import scaled_funding, scaled_requirement
 from liqsim.engine.timeline import to_nanoseconds
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
-from liqsim.results import group_name, provenance, se_name, sensitivity_dataset
+from liqsim.results import provenance, sensitivity_dataset
 from liqsim.stats import jackknife_se
+from liqsim.variables import group_name, se_name
 from liqsim.venues import Venue
 
 __all__ = ["PARAMETERS", "sensitivities"]

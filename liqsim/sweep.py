@@ -23,8 +23,9 @@ from liqsim.models import OUPremium, PriceModel
 from liqsim.models._checks import check_flag
 from liqsim.outputs import QUANTILES, output_estimates
 from liqsim.planning import Plan, plan_sweep
-from liqsim.results import CONTROLLED, WEIGHTED, provenance
+from liqsim.results import provenance
 from liqsim.stopping import Target, most_paths, own_groups, reached_by, read_groups
+from liqsim.variables import CONTROLLED, WEIGHTED
 from liqsim.venues import Venue
 
 __all__ = ["Prepared", "prepare", "sweep"]

@@ -17,12 +17,13 @@ from liqsim.engine.terms import CALL, CONVEX, ONE_RATE
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
 from liqsim.planning import Plan, plan_sweep
-from liqsim.results import provenance, se_name, smoothed_dataset
+from liqsim.results import provenance, smoothed_dataset
 from liqsim.smoothing.contract import Contract, contract_of
 from liqsim.smoothing.controls import make_controls
 from liqsim.smoothing.path import Layout, Points, draw_paths
 from liqsim.smoothing.strata import Stratum, poisson_strata
 from liqsim.smoothing.walk import walk
+from liqsim.variables import se_name
 from liqsim.venues import Venue
 
 __all__ = ["estimate", "liquidation_probability"]

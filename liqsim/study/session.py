@@ -18,12 +18,13 @@ from liqsim.engine.tasks import Scheduler
 from liqsim.errors import ParameterError, StoreError
 from liqsim.files import load_any, load_result, save_result
 from liqsim.models._checks import check_flag
-from liqsim.results import ESTIMATES, provenance, se_name
+from liqsim.results import provenance
 from liqsim.store.place import Place
 from liqsim.store.result import faults, open_dataset, read_record
 from liqsim.store.tallies import Held, Journal, covered
 from liqsim.study.resolve import TARGETS, Study, differences, study_from
 from liqsim.study.runner import Work
+from liqsim.variables import ESTIMATES, se_name
 
 __all__ = ["Making", "bad_sums", "open_store", "partial_dataset", "resume", "run_study"]
 

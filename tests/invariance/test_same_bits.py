@@ -14,7 +14,7 @@ from liqsim import cells
 from liqsim._core import available_levels
 from liqsim.engine import run, tasks
 from liqsim.engine.tally import Sums, Tallies
-from liqsim.results import OUTPUTS
+from liqsim.variables import OUTPUTS
 from liqsim.venues import DailyTimes, Liquidation, load_venue
 
 MODEL = lq.Kou(sigma=0.6, intensity=120, p_up=0.45, eta_up=35, eta_down=28)

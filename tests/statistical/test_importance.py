@@ -10,7 +10,7 @@ import pytest
 
 import liqsim as lq
 from liqsim.importance import choose_tilts
-from liqsim.results import ESTIMATES
+from liqsim.variables import ESTIMATES
 
 SEED = 20261129
 BOUND = 4.0

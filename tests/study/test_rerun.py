@@ -18,8 +18,9 @@ from liqsim._core import available_levels
 from liqsim.engine.schedulers import make_scheduler
 from liqsim.errors import StoreError
 from liqsim.report import save_result
-from liqsim.results import OUTPUTS, fingerprint
+from liqsim.results import fingerprint
 from liqsim.study import rerun, run_study
+from liqsim.variables import OUTPUTS
 
 sys.path.insert(0, str(Path(__file__).parent))
 from studies import command, run, study_in

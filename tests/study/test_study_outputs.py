@@ -16,10 +16,11 @@ from liqsim.engine import memory
 from liqsim.engine.run import Threads
 from liqsim.engine.schedulers import make_scheduler
 from liqsim.errors import LiqsimError, StoreError
-from liqsim.results import OUTPUTS, fingerprint
+from liqsim.results import fingerprint
 from liqsim.study import open_store, rerun, resume, run_study
 from liqsim.study.estimate import check_fits, estimate
 from liqsim.study.resolve import Study, study_from
+from liqsim.variables import OUTPUTS
 
 sys.path.insert(0, str(Path(__file__).parent))
 from studies import STUDY, assert_same_bits, assert_same_stores, command, run, study_in, write

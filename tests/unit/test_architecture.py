@@ -18,8 +18,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 FOUNDATION = {"errors", "durations", "_version"}
 RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
-SIMULATION = RULES | {
-    "_core", "stats", "engine", "results", "arguments", "stopping", "histograms", "outputs", "cells", "planning",
+RESULTS = {"variables", "estimates", "results"}
+SIMULATION = RULES | RESULTS | {
+    "_core", "stats", "engine", "arguments", "stopping", "histograms", "outputs", "cells", "planning",
     "sweep", "passages", "compare", "rebuild", "path_results", "replay", "explain",
     "environment",
 }  # fmt: skip
@@ -36,34 +37,37 @@ PARTS = {  # part of the package: the other parts that it may import
     "orders": {"errors", "durations", "models", "venues", "positions"},
     "engine": RULES | {"_core", "stats"},
     "reference": RULES | {"engine"},
-    "results": RULES | {"_core", "stats", "engine"},
+    "variables": set(),
+    "estimates": RULES | {"stats", "engine", "variables"},
+    "results": RULES | {"_core", "engine", "variables"},
     "arguments": RULES | {"engine"},
     "stopping": RULES | {"engine", "stats"},
     "fixed_levels": RULES | {"engine", "arguments"},
-    "control": RULES | {"engine", "stats", "results", "arguments", "analytic", "fixed_levels"},
-    "importance": RULES | {"engine", "stats", "results", "control"},
+    "control": RESULTS | RULES | {"engine", "stats", "arguments", "analytic", "fixed_levels"},
+    "importance": RESULTS | RULES | {"engine", "stats", "control"},
     "histograms": set(),
-    "outputs": RULES | {"engine", "stats", "results", "arguments", "histograms"},
-    "cells": RULES | {"engine", "results", "arguments", "stopping", "fixed_levels", "control", "importance"},
-    "planning": RULES | {"engine", "results", "arguments", "stopping", "outputs", "cells"},
+    "outputs": RESULTS | RULES | {"engine", "stats", "arguments", "histograms"},
+    "cells": RESULTS | RULES | {"engine", "arguments", "stopping", "fixed_levels", "control", "importance"},
+    "planning": RESULTS | RULES | {"engine", "arguments", "stopping", "outputs", "cells"},
     "sweep": RULES
-    | {"_core", "stats", "engine", "results", "arguments", "stopping", "control", "importance", "outputs", "cells"}
+    | RESULTS
+    | {"_core", "stats", "engine", "arguments", "stopping", "control", "importance", "outputs", "cells"}
     | {"planning"},
-    "passages": RULES | {"engine", "results", "arguments", "stopping", "control", "importance", "cells"},
-    "compare": RULES | {"engine", "results", "arguments", "stopping", "cells"},
+    "passages": RESULTS | RULES | {"engine", "arguments", "stopping", "control", "importance", "cells"},
+    "compare": RESULTS | RULES | {"engine", "arguments", "stopping", "cells"},
     "order_statistics": {"stats"},
-    "inverse": SIMULATION - {"_core", "results", "compare"} | {"order_statistics"},
-    "sensitivity": RULES | {"engine", "stats", "results", "arguments", "cells"},
-    "smoothing": RULES | {"engine", "results", "planning", "analytic"},
-    "intervals": {"errors", "stats", "results"},
-    "store": FOUNDATION | {"engine", "results"},
-    "files": FOUNDATION | {"results", "store"},
+    "inverse": SIMULATION - RESULTS - {"_core", "compare"} | {"order_statistics"},
+    "sensitivity": RESULTS | RULES | {"engine", "stats", "arguments", "cells"},
+    "smoothing": RESULTS | RULES | {"engine", "planning", "analytic"},
+    "intervals": RESULTS | {"errors", "stats"},
+    "store": RESULTS | FOUNDATION | {"engine"},
+    "files": RESULTS | FOUNDATION | {"store"},
     "study": SIMULATION | FITS | {"store", "files"},
     "rebuild": FOUNDATION | {"models", "venues"},
-    "path_results": RULES | {"engine", "results", "arguments", "cells"},
-    "replay": RULES | {"engine", "results", "arguments", "cells", "planning", "sweep", "rebuild", "path_results"},
+    "path_results": RESULTS | RULES | {"engine", "arguments", "cells"},
+    "replay": RESULTS | RULES | {"engine", "arguments", "cells", "planning", "sweep", "rebuild", "path_results"},
     "environment": {"errors", "_version", "_core", "engine"},
-    "explain": RULES | {"_core", "engine", "results", "arguments", "cells", "planning", "sweep"},
+    "explain": RESULTS | RULES | {"_core", "engine", "arguments", "cells", "planning", "sweep"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},

@@ -11,7 +11,7 @@ import xarray as xr
 import liqsim as lq
 from liqsim.histograms import Histogram
 from liqsim.outputs import QUANTILES
-from liqsim.results import OUTPUTS
+from liqsim.variables import OUTPUTS
 
 INF = math.inf
 KOU = lq.Kou(sigma=0.6, intensity=120, p_up=0.45, eta_up=35, eta_down=28)

@@ -10,7 +10,7 @@ from peers.problem import W1
 import liqsim as lq
 from liqsim.engine.tally import Sums, Totals, cell_sums
 from liqsim.engine.timeline import build_timelines, to_nanoseconds, venue_clock
-from liqsim.results import sweep_estimates
+from liqsim.estimates import sweep_estimates
 
 from .workloads import new_tallies, pass_of
 
