@@ -13,8 +13,10 @@ import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,13 +36,6 @@ _MOST_RATE = 2.0  # bundles a second that the client shall have to add
 _CONNECT_SECONDS = 30.0
 
 _own = threading.local()
-_stop_of_process: np.ndarray = np.zeros(1, dtype=np.int32)
-
-
-def _begin_process(flag: Any) -> None:
-    global _stop_of_process
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and sets the flag
-    _stop_of_process = np.frombuffer(flag, dtype=np.int32)
 
 
 def _run_here(stop: np.ndarray, key: object, blob: bytes, first: int, count: int) -> tuple[Sums, float]:
@@ -50,8 +45,51 @@ def _run_here(stop: np.ndarray, key: object, blob: bytes, first: int, count: int
     return _own.bench.run(key, _own.task, first, count)
 
 
-def _run_in_process(key: object, blob: bytes, first: int, count: int) -> tuple[Sums, float]:
-    return _run_here(_stop_of_process, key, blob, first, count)
+def _serve(connection: Connection, flag: Any) -> None:
+    """Run tasks that come in by a pipe until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and sets the flag
+    stop = np.frombuffer(flag, dtype=np.int32)
+    while True:
+        try:
+            item = connection.recv()
+        except EOFError:
+            return
+        answer: tuple[bool, Any]
+        try:
+            answer = True, _run_here(stop, *item)
+        except Exception as error:
+            answer = False, error
+        try:
+            connection.send(answer)
+        except OSError:  # nobody waits for it any longer
+            return
+
+
+class _Process:
+    """A process that runs one task at a time, with a pipe of its own.
+
+    Whatever becomes of it, nobody else waits: if it dies, even half way through an answer, the pipe ends.
+    """
+
+    def __init__(self, context: Any, flag: Any) -> None:
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, flag), daemon=True, name="liqsim")
+        self.process.start()
+        theirs.close()
+
+    def run(self, *item: Any) -> tuple[Sums, float]:
+        try:
+            self.connection.send(item)
+            done, value = self.connection.recv()
+        except (EOFError, OSError) as error:
+            raise WorkerLost(f"a process was lost while it ran a task: {error or 'its pipe has closed'}") from None
+        if not done:
+            raise value
+        return value
+
+    def close(self) -> None:
+        self.connection.close()
+        self.process.join()
 
 
 class _Blobs:
@@ -82,28 +120,37 @@ class Processes:
         self._context = multiprocessing.get_context("forkserver" if hasattr(signal, "SIGKILL") else "spawn")
         self._flag = self._context.RawArray("i", 1)
         self._blobs = _Blobs()
-        self._pool = self._new_pool()
-
-    def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.slots, self._context, _begin_process, (self._flag,))
+        self._threads = ThreadPoolExecutor(n, thread_name_prefix="liqsim")  # each waits for a process
+        self._idle: SimpleQueue[_Process | None] = SimpleQueue()
+        for _ in range(n):
+            self._idle.put(None)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._flag[0] = 1
-        self._pool.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
+        while not self._idle.empty():
+            if (process := self._idle.get()) is not None:
+                process.close()
 
     def submit(self, number: int, task: Pass, first: int, count: int) -> Future[tuple[Sums, float]]:
-        """Run paths ``first .. first + count - 1``; a process that dies takes all of them along, and others begin."""
-        blob = self._blobs.of(number, task)
+        """Run paths ``first .. first + count - 1``; in place of a process that has died another begins."""
+        return self._threads.submit(self._run, number, self._blobs.of(number, task), first, count)
+
+    def _run(self, *item: Any) -> tuple[Sums, float]:
+        process = self._idle.get()
         try:
-            inner = self._pool.submit(_run_in_process, number, blob, first, count)
-        except BrokenExecutor:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = self._new_pool()
-            inner = self._pool.submit(_run_in_process, number, blob, first, count)
-        return _translated(inner, BrokenExecutor, "a process")
+            process = process or _Process(self._context, self._flag)
+            return process.run(*item)
+        except WorkerLost:
+            assert process is not None
+            process.close()
+            process = None
+            raise
+        finally:
+            self._idle.put(process)
 
 
 def _translated(inner: Any, lost: type[BaseException] | tuple[type[BaseException], ...], who: str) -> Future[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
@@ -19,7 +20,7 @@ import xarray as xr
 import liqsim as lq
 from liqsim.engine.plan import Pass
 from liqsim.engine.run import Threads
-from liqsim.engine.schedulers import Cluster, Processes, make_scheduler
+from liqsim.engine.schedulers import Cluster, Processes, _Process, make_scheduler
 from liqsim.engine.tally import Sums, Totals
 from liqsim.engine.tasks import SMALLEST_TASK, Job, WorkerLost, run_jobs
 from liqsim.study import resume, run_study
@@ -120,18 +121,42 @@ def test_processes(study: Study, whole: Path, tmp_path: Path) -> None:
 
 
 def test_a_killed_process(study: Study, whole: Path, tmp_path: Path) -> None:
+    """At any moment: while it runs a task, while it answers, while it waits."""
+    lost = []
+
     class Killed(Processes):
         seconds = 0.0
         n = 0
 
         def submit(self, *item: Any) -> Any:
             self.n += 1
-            if self.n in (5, 20):
-                os.kill(next(iter(self._pool._processes)), signal.SIGKILL)
+            if self.n % 7 == 5 and len(lost) < 20:
+                victim = next(child for child in multiprocessing.active_children() if child.name == "liqsim")
+                lost.append(victim.pid)
+                os.kill(victim.pid, signal.SIGKILL)
             return super().submit(*item)
 
     run_study(study, tmp_path / "a.zarr", scheduler=lambda: Killed(2))
+    assert len(lost) > 2
     assert_same_stores(tmp_path / "a.zarr", whole)
+
+
+def test_a_process_that_dies_in_the_middle_of_its_answer() -> None:
+    context = multiprocessing.get_context("forkserver")
+    process = _Process(context, context.RawArray("i", 1))
+    parent, child = context.Pipe()
+    process.connection.close()
+    process.process.join()
+    process.connection = parent
+    os.write(child.fileno(), (10**6).to_bytes(4, "big") + b"half an answer")
+    child.close()
+    with pytest.raises(WorkerLost, match="a process was lost"):
+        process.run(1, b"", 0, 1)
+
+
+def test_an_error_in_a_process_comes_back_as_it_is() -> None:
+    with Processes(1) as processes, pytest.raises(pickle.UnpicklingError):
+        processes._threads.submit(processes._run, 0, b"no pickle", 0, 1).result()
 
 
 @pytest.fixture(scope="module")
