@@ -18,7 +18,7 @@ from liqsim.control import Control, make_control
 from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass, tilted_passes
 from liqsim.engine.run import run_groups
 from liqsim.engine.tally import Sums, cell_sums
-from liqsim.engine.timeline import Clock, Timeline, build_timelines, longest_interval, to_nanoseconds, venue_clock
+from liqsim.engine.timeline import Clock, Timeline, build_timelines, correlated_memory, to_nanoseconds, venue_clock
 from liqsim.estimates import no_longer, sweep_estimates
 from liqsim.fixed_levels import fixed_levels
 from liqsim.importance import choose_tilts, weighted_estimates
@@ -97,8 +97,8 @@ def cell_passes(cell: Cell, settings: Settings, shared: np.ndarray | None = None
     VenueDataError
         If a rule needs a value that no source states.
     """
-    longest = longest_interval(settings.premium)
-    timelines = build_timelines(settings.horizons, clock_of(cell.venue, settings), settings.looks, shared, longest)
+    memory = correlated_memory(settings.premium)
+    timelines = build_timelines(settings.horizons, clock_of(cell.venue, settings), settings.looks, shared, memory)
     return [cell_pass(cell, settings, timeline) for timeline in timelines]
 
 

@@ -366,8 +366,8 @@ def _approximations_of(cell: Cell, task: Pass, settings: Settings) -> list[str]:
     lookups = any(tiers["form"] == STEPS for pair in rules["tiers"] for tiers in pair)
     no_fund = math.isinf(procedure["fund"]) and not task.client_pays
     texts = {
-        "the premium is correlated with the price: intervals are cut to a twentieth of its memory, within which its "
-        "innovation is drawn without regard to the price's extremes": task.law["correlation"] != 0.0,
+        "the premium is correlated with the price: intervals are cut to a twentieth of its memory and more, within "
+        "which its innovation is drawn without regard to the price's extremes": task.law["correlation"] != 0.0,
         "funding is made from the premium at the stamp, which stands for the venue's average over the interval": (
             isinstance(venue.funding, PremiumFunding) and settings.premium is not None
         ),

@@ -30,7 +30,7 @@ from liqsim.cells import (
 from liqsim.engine.memory import check_memory, needed_memory, tally_bytes
 from liqsim.engine.plan import Grid, Pass
 from liqsim.engine.tally import Sums
-from liqsim.engine.timeline import Timeline, build_timelines, longest_interval
+from liqsim.engine.timeline import Timeline, build_timelines, correlated_memory
 from liqsim.models import PriceModel
 from liqsim.outputs import QUANTILES, Outputs, output_estimates, read_outputs
 from liqsim.results import sweep_dataset
@@ -88,8 +88,8 @@ class Plan:
         """Timelines of a venue, one for each run of the kernel that its horizons ask for."""
         if id(venue) not in self._timelines:
             settings = self.settings
-            clock, longest = clock_of(venue, settings), longest_interval(settings.premium)
-            made = build_timelines(settings.horizons, clock, settings.looks, longest=longest)
+            clock, memory = clock_of(venue, settings), correlated_memory(settings.premium)
+            made = build_timelines(settings.horizons, clock, settings.looks, memory=memory)
             self._timelines[id(venue)] = made
         return self._timelines[id(venue)]
 

@@ -9,6 +9,7 @@ instants runs in a pass of its own instead of splitting an interval for the othe
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -26,7 +27,7 @@ __all__ = [
     "Timeline",
     "build_timelines",
     "common_instants",
-    "longest_interval",
+    "correlated_memory",
     "to_nanoseconds",
     "venue_clock",
 ]
@@ -37,7 +38,7 @@ REFERENCE_START = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
 # A closure under way at the last horizon is followed to its end, so that the horizon is not taken for the reopening.
 _LONGEST_CLOSURE = dt.timedelta(days=8)
 _NANOSECONDS_PER_DAY = 86_400_000_000_000
-_SHARE_OF_MEMORY = 0.05  # of a correlated premium, over which it is drawn at once
+_SHARE_OF_MEMORY = 0.05  # of a correlated premium, over which it is drawn at once before an instant
 _MOST_INTERVALS = 2**24  # 5-second checks over two and a half years; 2**28 is what the counter can tell apart
 
 
@@ -242,7 +243,7 @@ def build_timelines(
     clock: Clock | None = None,
     monitoring: int | None = None,
     shared: np.ndarray | None = None,
-    longest: int | None = None,
+    memory: int | None = None,
 ) -> list[Timeline]:
     """Timelines that serve all horizons.
 
@@ -256,8 +257,9 @@ def build_timelines(
         Time between the venue's looks at the price, ns; None for continuous monitoring.
     shared : ndarray of int64, optional
         Instants of other venues at which this one shall stop too, so that all see the same paths.
-    longest : int, optional
-        Longest interval, ns; longer ones are cut into equal parts. See :func:`longest_interval`.
+    memory : int, optional
+        Memory of a premium that is correlated with the price, ns, by which intervals are cut; see
+        :func:`correlated_memory`.
 
     Returns
     -------
@@ -273,44 +275,48 @@ def build_timelines(
     grid = np.union1d(clock.instants(), looks)
     if shared is not None:
         grid = np.union1d(grid, shared[(shared > 0) & (shared <= end)])
-    if longest is not None:
-        _count(end, longest / _NANOSECONDS_PER_DAY, "premium's half-life, from which correlated steps follow, or the")
     on_grid = np.isin(horizons, grid)
     together = [i for i in range(len(horizons)) if on_grid[i]]
     groups = [together] if together else []
     groups += [[i] for i in range(len(horizons)) if not on_grid[i]]
-    return [_build(horizons, group, clock, grid, looks, longest) for group in groups]
+    return [_build(horizons, group, clock, grid, looks, memory) for group in groups]
 
 
-def longest_interval(premium: OUPremium | None) -> int | None:
-    """Longest interval, ns, over which a premium that is correlated with the price may be drawn at once; None for any.
+def correlated_memory(premium: OUPremium | None) -> int | None:
+    """Time, ns, by which a premium that is correlated with the price has forgotten all but 1/e of a move; else None.
 
     Given a segment's increment the premium's innovation still depends a little on the segment's extremes, since it
-    weighs the price's moves by their age. It is drawn as if it did not, which counts as the power 3/2 of the interval
-    over the premium's memory: a twentieth of it leaves nothing that a million paths could show.
+    weighs the price's moves by their age. It is drawn as if it did not, so that intervals have to be short where moves
+    still count at their end.
     """
     if premium is None or premium.correlation == 0.0 or premium.vol == 0.0:
         return None
-    return max(int(_SHARE_OF_MEMORY / premium.mean_reversion * DAYS_PER_YEAR * _NANOSECONDS_PER_DAY), 1)
+    return max(int(DAYS_PER_YEAR * _NANOSECONDS_PER_DAY / premium.mean_reversion), 1)
 
 
-def _cut(grid: np.ndarray, longest: int) -> np.ndarray:
-    """Instants, so that no interval from entry on is longer."""
-    starts = np.concatenate([_instants([0]), grid[:-1]])
-    parts = -(-(grid - starts) // longest)
-    number = np.arange(int(parts.sum())) - np.repeat(np.cumsum(parts) - parts, parts)
-    start, length, n = (np.repeat(x, parts) for x in (starts, grid - starts, parts))
-    return start + (number + 1) * (length // n) + (number + 1) * (length % n) // n
+def _cut(grid: np.ndarray, memory: int) -> np.ndarray:
+    """Instants, with more of them before each: at first a twentieth of the memory apart, wider as moves are forgotten.
+
+    What is left of a move after ``d`` is ``exp(-d/memory)``, and the error of an interval grows with its length to the
+    power 3/2, so that ``exp(2 d/(3 memory))`` times the length does as well there: some thirty instants at most.
+    """
+    before = [0.0]
+    length = np.diff(grid, prepend=0)
+    while before[-1] < np.max(length, initial=0):
+        before.append(before[-1] + _SHARE_OF_MEMORY * memory * math.exp(min(before[-1] / memory / 1.5, 300.0)))
+    distance = np.ceil(np.array(before[:-1])).astype(np.int64)
+    added = grid[:, np.newaxis] - distance
+    return np.union1d(grid, added[distance < length[:, np.newaxis]])
 
 
 def _build(
-    horizons: list[int], group: list[int], clock: Clock, grid: np.ndarray, looks: np.ndarray, longest: int | None
+    horizons: list[int], group: list[int], clock: Clock, grid: np.ndarray, looks: np.ndarray, memory: int | None
 ) -> Timeline:
     end = max(horizons[i] for i in group)
     ends = np.array(sorted({horizons[i] for i in group}), dtype=np.int64)
     instants = np.union1d(grid[grid <= end], ends)
-    if longest is not None:
-        instants = _cut(instants, longest)
+    if memory is not None:
+        instants = _cut(instants, memory)
     starts = np.concatenate([[0], instants[:-1]])
     n = len(instants)
     pays = np.zeros(n)

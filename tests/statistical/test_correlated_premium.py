@@ -12,7 +12,7 @@ import pytest
 from scipy.special import log_ndtr, ndtr
 
 import liqsim as lq
-from liqsim.engine.timeline import build_timelines, longest_interval
+from liqsim.engine.timeline import build_timelines, correlated_memory
 
 SEED = 20261130
 BOUND = 4.0
@@ -76,16 +76,21 @@ def test_no_correlation_leaves_the_mean():
     assert payment(8 * HOUR, math.log(0.97), model, premium) == pytest.approx(1e-4 * alive, rel=1e-9)
 
 
-def test_intervals_are_cut_evenly_and_nothing_else_moves():
+def test_intervals_are_cut_where_moves_still_count():
     day = 86_400_000_000_000
     premium = lq.OUPremium(mean=0.0, half_life="15h", vol=1e-3, correlation=0.3)
-    longest = longest_interval(premium)
-    assert longest == pytest.approx(0.05 * 15 / math.log(2) / 24 * day, rel=1e-9)
+    memory = correlated_memory(premium)
+    assert memory == pytest.approx(15 / math.log(2) / 24 * day, rel=1e-9)
     (whole,) = build_timelines([3 * day])
-    (cut,) = build_timelines([3 * day], longest=longest)
-    steps = np.diff(cut.instant)
-    assert np.max(steps) * 365 * day <= longest * (1 + 1e-12)
-    assert np.ptp(steps) < 1e-12
+    (cut,) = build_timelines([3 * day], memory=memory)
     assert set(whole.instant) <= set(cut.instant)
-    assert longest_interval(lq.OUPremium(mean=0.0, half_life="15h", vol=1e-3)) is None
-    assert longest_interval(None) is None
+    for end in (1, 2, 3):
+        ends = cut.instant[cut.instant <= end / 365 * (1 + 1e-12)]
+        before = (end / 365 - ends) * 365 * day / memory
+        steps = -np.diff(before)
+        assert np.all(steps <= 0.05 * np.exp(before[1:] / 1.5) * (1 + 1e-9) + 1e-12)
+    for half_life in ("1e-6s", "1s", "8h"):  # never more than some thirty
+        memory = correlated_memory(lq.OUPremium(mean=0.0, half_life=half_life, vol=1e-3, correlation=1.0))
+        assert len(build_timelines([day], memory=memory)[0].pays) < 40
+    assert correlated_memory(lq.OUPremium(mean=0.0, half_life="15h", vol=1e-3)) is None
+    assert correlated_memory(None) is None
