@@ -502,7 +502,11 @@ def killed_and_resumed(folder: Path, rng: random.Random, times: int, *options: o
             assert process.returncode == 0
             shutil.rmtree(store)  # done before it was killed: from the start again
     if not store.exists():
-        resume(store)
+        begun = (folder / "killed.zarr.partial" / "zarr.json").exists()
+        words = ["resume", store] if begun else ["sweep", folder / "study.toml", "--out", store]
+        last = command(*words, "--no-progress", *options)
+        last.communicate()
+        assert last.returncode == 0
     return store
 
 
