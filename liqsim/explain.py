@@ -6,24 +6,24 @@ import html
 import inspect
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from liqsim._core import ISA_LEVELS, available_levels, level_states, selected_level
+from liqsim.approximations import approximations
 from liqsim.arguments import Settings
-from liqsim.cells import Cell, clock_of, entry_prices
+from liqsim.cells import Cell, entry_prices
 from liqsim.engine.forecast import forecast
 from liqsim.engine.memory import run_bytes
 from liqsim.engine.plan import Pass
 from liqsim.engine.run import pass_threads
-from liqsim.engine.terms import CALL, CUT, CUT_TIERS, SMALL_ROUND, STEPS, visits_per_year
+from liqsim.engine.terms import CALL, CUT, CUT_TIERS, visits_per_year
 from liqsim.results import dataset_bytes
 from liqsim.sweep import Prepared, prepare, sweep
 from liqsim.variables import ESTIMATES
-from liqsim.venues import PremiumFunding
 
 __all__ = ["Explanation", "Run", "explain"]
 
@@ -266,7 +266,7 @@ def explain(*args: Any, **kwargs: Any) -> Explanation:
         threads=pass_threads(settings.threads, settings.n_paths),
         instruction_set=level,
         why_instruction_set=_why_level(level),
-        approximations=tuple(_approximations(flat, settings, venue_names)),
+        approximations=tuple(approximations(flat, settings, venue_names)),
         batches=expected.batches,
         seconds=expected.seconds,
         seconds_sd=expected.seconds_sd,
@@ -342,55 +342,6 @@ def _run(cell: Cell, task: Pass, settings: Settings, model_names: dict[int, str]
         jumps=events * (1.0 - law["visit_share"]),
         visits=years * visits_per_year(cell.venue),
     )
-
-
-def _approximations(flat: Sequence[tuple[Cell, Pass]], settings: Settings, venue_names: dict[int, str]) -> list[str]:
-    """What docs/method.md calls approximate or a convention of rules that were left open, and applies here."""
-    found: dict[str, list[str]] = {}
-    for cell, task in flat:
-        for text in _approximations_of(cell, task, settings):
-            labels = found.setdefault(text, [])
-            if venue_names[id(cell.venue)] not in labels:
-                labels.append(venue_names[id(cell.venue)])
-    return [
-        text if len(labels) == len(venue_names) else f"{', '.join(labels)}: {text}" for text, labels in found.items()
-    ]
-
-
-def _approximations_of(cell: Cell, task: Pass, settings: Settings) -> list[str]:
-    venue, rules = cell.venue, task.rules
-    procedure = rules["procedure"]
-    clock = clock_of(venue, settings)
-    follows_calendar = len(clock.windows) > 1 or clock.closed or len(clock.tests) or len(clock.settlements)
-    rounds = procedure["kind"] == CUT and venue.liquidation.step_fraction is None
-    lookups = any(tiers["form"] == STEPS for pair in rules["tiers"] for tiers in pair)
-    no_fund = math.isinf(procedure["fund"]) and not task.client_pays
-    texts = {
-        "the premium is correlated with the price: intervals are cut to a twentieth of its memory and more, within "
-        "which its innovation is drawn without regard to the price's extremes": task.law["correlation"] != 0.0,
-        "funding is made from the premium at the stamp, which stands for the venue's average over the interval": (
-            isinstance(venue.funding, PremiumFunding) and settings.premium is not None
-        ),
-        "no premium is given: it is 0, and the funding rate is the venue's interest term": (
-            isinstance(venue.funding, PremiumFunding) and settings.premium is None
-        ),
-        f"rounds of {SMALL_ROUND:.0%} of the entry position, where no source states their size": rounds,
-        "steps of the requirement are looked up in the tier of the interval's start or the venue's last act": lookups,
-        "a cooldown's passage times are drawn without regard to the segment's extreme": procedure["cooldown"] > 0,
-        "the fund behind a position is taken to be large enough": no_fund,
-        "calendars begin on Monday 2026-01-05 00:00 UTC, as no start is given": (
-            bool(follows_calendar) and settings.start is None
-        ),
-        "the time of a crossing within a segment is booked as its conditional mean": bool(task.arrays["watches"].any()),
-        "long and short cells have their own exact law, not their joint one: they share a random number": (
-            len(cell.grid.sides) == 2
-        ),
-        "mark and traded price are one, liquidity is unlimited: a stop slips by no more than a jump": True,
-        "32-bit uniforms (normals end at 9.5 standard deviations); sums to 2^-32 of the entry notional and of a year": (
-            True
-        ),
-    }
-    return [text for text, applies in texts.items() if applies]
 
 
 def _timeline(run: Run) -> str:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from liqsim.cells import notes_of
+from liqsim.approximations import approximations
+from liqsim.cells import Cell, notes_of
 from liqsim.engine.memory import bytes_text
 from liqsim.engine.plan import Pass
 from liqsim.engine.tasks import Bench
-from liqsim.engine.terms import STEPS
-from liqsim.engine.timeline import REFERENCE_START
 from liqsim.planning import Plan
 from liqsim.study.resolve import Study
-from liqsim.venues import PremiumFunding
 
 __all__ = ["Estimate", "check_fits", "estimate"]
 
@@ -115,7 +113,7 @@ def estimate(study: Study) -> Estimate:
         workers=settings.threads,
         memory=memory,
         disk=int(2 * sum(plan.tallies) * _DISK_RATIO) + 8 * (40 + plan.outputs.n_values) * n_cells,
-        notes=tuple(_notes(study)),
+        notes=tuple(_notes(plan)),
     )
 
 
@@ -135,33 +133,11 @@ def _seconds(plan: Plan) -> float:
     return plan.settings.n_paths * len(plan.passes) * math.fsum(spent) / len(spent)
 
 
-def _notes(study: Study) -> list[str]:
-    plan = study.plan
-    settings = plan.settings
-    notes = [
-        "mark and traded price are one process, without slippage beyond a jump's; margin is isolated",
-        "long and short cells have their exact laws, not their joint law",
-    ]
-    first: dict[str, Pass] = {}
-    for cell, timeline in plan.passes:
-        venue = plan.cells[cell].venue
-        label = next(name for name, other in plan.venues.items() if other is venue)
-        if label not in first:
-            first[label] = plan.make(plan.cells[cell], timeline)
-    for label, venue in plan.venues.items():
-        task = first[label]
-        if settings.premium is None and isinstance(venue.funding, PremiumFunding):
-            notes.append(f"{label}: no [premium], so the funding rate is the venue's interest term")
-        elif isinstance(venue.funding, PremiumFunding):
-            notes.append(f"{label}: the premium at the stamp stands for its average over the funding interval")
-        if any(numbers["form"] == STEPS for pair in task.rules["tiers"] for numbers in pair):
-            notes.append(f"{label}: steps of the requirement are looked up at each interval's start")
-        if task.rules["procedure"]["cooldown"] > 0:
-            notes.append(f"{label}: passages after a cooldown are drawn without regard to the segment's extreme")
-        if venue.liquidation.procedure == "discretionary":
-            notes.append(f"{label}: looks at the account come at random, {venue.liquidation.hazard:g} a day")
-        if settings.start is None and (venue.closures or venue.margin_times):
-            notes.append(f"{label}: no start given; its calendar counts from {REFERENCE_START:%A %Y-%m-%d %H:%M} UTC")
-    if settings.looks is not None:
-        notes.append("monitoring is discrete: what happens between two looks is not seen, as on the venue")
-    return notes + notes_of(plan.venues).splitlines()
+def _notes(plan: Plan) -> list[str]:
+    first: dict[int, tuple[Cell, Pass]] = {}  # one run stands for all others of its venue
+    for k, timeline in plan.passes:
+        cell = plan.cells[k]
+        if id(cell.venue) not in first:
+            first[id(cell.venue)] = cell, plan.make(cell, timeline)
+    labels = {id(venue): label for label, venue in plan.venues.items()}
+    return approximations(first.values(), plan.settings, labels) + notes_of(plan.venues).splitlines()

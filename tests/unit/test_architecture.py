@@ -21,7 +21,7 @@ RULES = FOUNDATION | {"models", "venues", "positions", "orders"}
 RESULTS = {"variables", "estimates", "results"}
 SIMULATION = RULES | RESULTS | {
     "_core", "stats", "engine", "arguments", "stopping", "histograms", "outputs", "cells", "planning",
-    "sweep", "passages", "compare", "rebuild", "path_results", "replay", "explain",
+    "approximations", "sweep", "passages", "compare", "rebuild", "path_results", "replay", "explain",
     "environment",
 }  # fmt: skip
 FITS = FOUNDATION | {"models", "calibrate", "presets"}
@@ -48,6 +48,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "histograms": set(),
     "outputs": RESULTS | RULES | {"engine", "stats", "arguments", "histograms"},
     "cells": RESULTS | RULES | {"engine", "arguments", "stopping", "fixed_levels", "control", "importance"},
+    "approximations": RULES | {"engine", "arguments", "cells"},
     "planning": RESULTS | RULES | {"engine", "arguments", "stopping", "outputs", "cells"},
     "sweep": RULES
     | RESULTS
@@ -67,7 +68,7 @@ PARTS = {  # part of the package: the other parts that it may import
     "path_results": RESULTS | RULES | {"engine", "arguments", "cells"},
     "replay": RESULTS | RULES | {"engine", "arguments", "cells", "planning", "sweep", "rebuild", "path_results"},
     "environment": {"errors", "_version", "_core", "engine"},
-    "explain": RESULTS | RULES | {"_core", "engine", "arguments", "cells", "planning", "sweep"},
+    "explain": RESULTS | RULES | {"_core", "engine", "arguments", "cells", "approximations", "planning", "sweep"},
     "analytic": {"errors", "durations", "models"},
     "calibrate": {"errors", "durations", "models"},
     "presets": {"errors", "durations", "models", "calibrate"},
