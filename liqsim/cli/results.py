@@ -67,6 +67,10 @@ def inspect(result: str, as_json: bool) -> None:
         if isinstance(model, dict):
             numbers = ", ".join(f"{k} {v:g}" for k, v in model.items() if isinstance(v, (int, float)))
             lines.append(f"model        {label}: {model['model']}, {numbers}")
+    tables = record.get("study", {}).get("model", [])
+    for table in tables if isinstance(tables, list) else [tables]:
+        if "source" in table:
+            lines.append(f"source       {table.get('label', table['kind'])}: {table['source']}")
     if outputs := record["inputs"].get("outputs"):
         lines.append(f"outputs      {', '.join(outputs)}")
     if not is_partial:

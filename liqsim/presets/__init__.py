@@ -9,6 +9,7 @@ forecast.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from collections.abc import Iterable
 from functools import cache
@@ -19,7 +20,7 @@ from liqsim.calibrate import FitResult, ReturnCounts
 from liqsim.errors import CalibrationError
 from liqsim.models.price import PriceModel
 
-__all__ = ["counts", "fit", "list", "list_presets", "model"]
+__all__ = ["counts", "data_hash", "fit", "list", "list_presets", "model"]
 
 
 def list_presets() -> tuple[str, ...]:
@@ -58,6 +59,18 @@ def counts(name: str) -> ReturnCounts:
     """
     stored = _stored("return_counts.json")["counts"]
     return ReturnCounts.from_dict(stored[_known(name, stored, "preset")])
+
+
+def data_hash(name: str) -> str:
+    """SHA-256 of the counts that a preset was fitted to, as JSON with sorted keys, for provenance.
+
+    Examples
+    --------
+    >>> len(data_hash("btc-2025"))
+    64
+    """
+    stored = _stored("return_counts.json")["counts"]
+    return hashlib.sha256(json.dumps(stored[_known(name, stored, "preset")], sort_keys=True).encode()).hexdigest()
 
 
 @cache

@@ -64,6 +64,8 @@ def _select(ds: xr.Dataset, chosen: Mapping[str, str]) -> xr.Dataset:
         if dim not in ds.dims:
             raise ParameterError(f"--sel {dim}={text}: the result has the dimensions {', '.join(map(str, ds.dims))}")
         labels = [_label(dim, value) for value in ds[dim].values]
+        if dim == "stop" and text == "inf":  # as studies write it
+            text = "none"
         if text not in labels:
             raise ParameterError(f"--sel {dim}={text} is not in the result; it has {', '.join(labels)}")
         ds = ds.isel({dim: labels.index(text)})

@@ -227,11 +227,11 @@ def _plain_stops(value: Any) -> Any:
 def _models(document: Document, value: Any) -> tuple[Any, Any]:
     """Models by label (or one model), and the tables that repeat them."""
     if isinstance(value, dict):
-        made: list[tuple[Steps, str, PriceModel]] = [
+        made: list[tuple[Steps, str, PriceModel, str | None]] = [
             (("model",), *item) for item in _product(document, ("model",), value)
         ]
         if len(made) == 1 and not _varied(value):
-            return made[0][2], _table_of(made[0][2])
+            return made[0][2], _table_of(*made[0][2:])
     elif isinstance(value, list):
         made = [
             (("model", k), *item) for k, table in enumerate(value) for item in _product(document, ("model", k), table)
@@ -241,29 +241,31 @@ def _models(document: Document, value: Any) -> tuple[Any, Any]:
     else:
         refuse(document, ("model",), f"model={value!r} is not a table; write it as a section [model]")
     models: dict[str, PriceModel] = {}
-    for at, label, model in made:
+    for at, label, model, _ in made:
         if label in models:
             refuse(document, at, f'two models are called {label!r}; give each [[model]] its own label = "..."')
         models[label] = model
-    return models, [{"label": label, **_table_of(model)} for label, model in models.items()]
+    return models, [{"label": label, **_table_of(model, source)} for _, label, model, source in made]
 
 
-def _table_of(model: PriceModel) -> dict[str, Any]:
+def _table_of(model: PriceModel, source: str | None) -> dict[str, Any]:
     values = model.to_dict()
-    return {"kind": values.pop("model"), **values}
+    return {"kind": values.pop("model"), **values} | ({"source": source} if source else {})
 
 
 def _varied(table: Mapping[str, Any]) -> dict[str, list[Any]]:
     return {name: value for name, value in table.items() if isinstance(value, list)}
 
 
-def _product(document: Document, steps: Steps, value: Any) -> Iterator[tuple[str, PriceModel]]:
-    """Labelled models of one table: one for each combination of the parameters given as lists."""
+def _product(document: Document, steps: Steps, value: Any) -> Iterator[tuple[str, PriceModel, str | None]]:
+    """Labelled models of one table, and their source: one for each combination of the parameters given as lists."""
     if not isinstance(value, dict):
         refuse(document, steps, f"model={value!r} is not a table; write it as a section [model]")
     if "preset" in value:
         preset = checked(document, steps, value, PresetTable)
-        yield preset.label or str(preset.preset), presets.model(preset.preset, preset.kind, drift=preset.drift)
+        made = presets.model(preset.preset, preset.kind, drift=preset.drift)
+        source = f"preset {preset.preset}, fitted to counts with SHA-256 {presets.data_hash(preset.preset)}"
+        yield preset.label or str(preset.preset), made, source
         return
     if "kind" not in value:
         refuse(
@@ -279,7 +281,7 @@ def _product(document: Document, steps: Steps, value: Any) -> Iterator[tuple[str
             f"kind={kind!r} in [model] is unknown; {hint}Known: {', '.join(_MODELS)}",
         )  # fmt: skip
     table = msgspec.to_builtins(checked(document, steps, value, MODEL_TABLES[kind]))
-    template = table.pop("label") or kind
+    template, source = table.pop("label") or kind, table.pop("source")
     table.pop("kind")
     varied = _varied(table)
     for name, values in varied.items():
@@ -296,7 +298,7 @@ def _product(document: Document, steps: Steps, value: Any) -> Iterator[tuple[str
             else:
                 label = f"{label} {name}={number:g}"
         try:
-            yield label, _MODELS[kind](**table | chosen)
+            yield label, _MODELS[kind](**table | chosen), source
         except ParameterError as error:
             at = next((name for name in table if f"{name}=" in str(error)), "kind")
             refuse(document, (*steps, at), str(error))

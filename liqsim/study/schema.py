@@ -60,6 +60,7 @@ class _GbmTable(_Table):
     sigma: _Numbers
     drift: _Numbers = 0.0
     label: str | None = None
+    source: str | None = None
 
 
 class _MertonTable(_Table):
@@ -70,6 +71,7 @@ class _MertonTable(_Table):
     jump_std: _Numbers
     drift: _Numbers = 0.0
     label: str | None = None
+    source: str | None = None
 
 
 class _KouTable(_Table):
@@ -81,6 +83,7 @@ class _KouTable(_Table):
     eta_down: _Numbers
     drift: _Numbers = 0.0
     label: str | None = None
+    source: str | None = None
 
 
 class PresetTable(_Table):
@@ -148,6 +151,7 @@ _ALLOWED = {
     "output": 'a section [output] with store = "NAME.zarr" or netcdf = "NAME.nc"',
     "half_life": 'a duration with a unit, such as "15h"',
     "label": "a text",
+    "source": "a text that says where the parameters come from",
     "kind": '"gbm", "merton" or "kou"',
     "preset": 'the name of a preset, such as "btc-2025"',
     "id": "the id of a venue; liqsim venues lists them",

@@ -160,3 +160,22 @@ def test_inspect(tmp_path: Path, name: str) -> None:
     assert f"{ds[next(iter(ds.data_vars))].size} cells = " in said.output
     assert json.loads(ds.attrs["provenance"])["fingerprint"] in said.output
     assert ("outputs      funding_cost_given, " in said.output) == (name == "outputs")
+
+
+def test_a_study_keeps_where_its_parameters_come_from(tmp_path: Path) -> None:
+    """The hash of a preset's data, or a source in words, through a store, inspect and another run."""
+    text = (
+        'venue = "bitmex-xbtusd"\nleverage = 5\nhorizon = "1D"\nn_paths = 500\n[[model]]\npreset = "btc-2025"\n'
+        '[[model]]\nkind = "gbm"\nsigma = [0.4, 0.6]\nsource = "the desk"\n'
+    )
+    study = study_in(tmp_path, text=text)
+    run_study(study, tmp_path / "a.zarr")
+    sources = [table["source"] for table in study.resolved["model"]]
+    assert sources[0].endswith(lq.presets.data_hash("btc-2025"))
+    assert sources[1:] == ["the desk", "the desk"]
+    shown = run("inspect", tmp_path / "a.zarr").output
+    assert f"source       btc-2025: {sources[0]}" in shown
+    assert "gbm sigma=0.6: the desk" in shown
+    again = rerun(tmp_path / "a.zarr")
+    assert again.differing == ()
+    assert json.loads(again.dataset.attrs["provenance"])["study"]["model"] == study.resolved["model"]

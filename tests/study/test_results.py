@@ -200,6 +200,14 @@ def test_latex(store: Path, tmp_path: Path) -> None:
     assert all(line.count(" & ") == 8 and line.endswith(" \\\\") for line in body)
 
 
+def test_no_stop_is_chosen_as_a_study_writes_it(tmp_path: Path) -> None:
+    run("sweep", write(tmp_path), "--set", "stop=[0.05, inf]", "--out", tmp_path / "a.zarr")
+    words = ("--columns", "leverage", "--sel", "side=long", "--md")
+    tables = [run("export", tmp_path / "a.zarr", *words, "--sel", f"stop={text}") for text in ("inf", "none")]
+    assert tables[0].exit_code == 0
+    assert tables[0].output == tables[1].output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
