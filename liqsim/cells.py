@@ -19,7 +19,7 @@ from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass, tilted_passes
 from liqsim.engine.run import run_groups
 from liqsim.engine.tally import Sums, cell_sums
 from liqsim.engine.timeline import Clock, Timeline, build_timelines, correlated_memory, to_nanoseconds, venue_clock
-from liqsim.estimates import no_longer, sweep_estimates
+from liqsim.estimates import by_group, no_longer, sweep_estimates
 from liqsim.fixed_levels import fixed_levels
 from liqsim.importance import choose_tilts, weighted_estimates
 from liqsim.models import PriceModel
@@ -246,7 +246,6 @@ def run_cells(
     """
     every = [laws for cell in draws for laws in cell]
     flat = list(itertools.chain(*passes, *(control.passes for control in controls), *(laws[1:] for laws in every)))
-    n_cells = len(passes)
 
     def plain(sums: Iterable[Sums], n_paths: int) -> list[dict[str, np.ndarray]]:
         left = iter(sums)
@@ -255,22 +254,15 @@ def run_cells(
             for group, grid in zip(passes, grids, strict=True)
         ]
 
-    def by_group(booked: Booked) -> list[dict[str, np.ndarray]]:
+    def of_groups(booked: Booked) -> list[dict[str, np.ndarray]]:
         groups = zip(zip(*booked.sums, strict=True), booked.group_paths.tolist(), strict=True)
         parts = [plain(sums, n) for sums, n in groups]
-        return [  # names differ where one cell draws from other laws and another does not
-            {
-                name: np.stack([part[k][name] for part in parts], axis=-1)
-                for name in parts[0][k]
-                if not name.endswith(("_se", "_ess"))
-            }
-            for k in range(n_cells)
-        ]
+        return [by_group(cell) for cell in zip(*parts, strict=True)]
 
     def estimates(booked: Booked, with_groups: bool) -> list[dict[str, np.ndarray]]:
         if not controls:
             found = plain(booked.totals(), booked.n_paths)
-            parts = by_group(booked) if with_groups or draws else [{} for _ in found]
+            parts = of_groups(booked) if with_groups or draws else [{} for _ in found]
             both = zip(found, parts, strict=True)
             if draws:
                 return [weighted_estimates(cell, part, booked.group_paths) for cell, part in both]
@@ -278,7 +270,7 @@ def run_cells(
         sums = iter(booked.sums[sum(map(len, passes)) :])
         longest = max(settings.horizons) / to_nanoseconds(1.0)
         found = []
-        for control, part in zip(controls, by_group(booked), strict=True):
+        for control, part in zip(controls, of_groups(booked), strict=True):
             mine = [next(sums) for _ in control.passes]
             groups = enumerate(booked.group_paths.tolist())
             counts = [control.counts([sums_of[g] for sums_of in mine], n) for g, n in groups]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from liqsim.engine.tally import CellSums, Moments, Sums, cell_sums
 from liqsim.stats import proportion_se
 from liqsim.variables import TOTAL_WEIGHT, effective_name, se_name
 
-__all__ = ["no_longer", "passage_estimates", "sweep_estimates"]
+__all__ = ["by_group", "no_longer", "passage_estimates", "sweep_estimates"]
 
 _DAYS_PER_YEAR = 365.0
 _NANOSECONDS_PER_DAY = 86_400_000_000_000
@@ -71,6 +71,12 @@ def passage_estimates(task: Pass, sums: Sums, levels: np.ndarray, n_paths: int) 
         "alive_time": cells.time.mean(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
         "alive_time_se": cells.time.standard_error(n_paths)[:, side, 0, column] * _DAYS_PER_YEAR,
     }
+
+
+def by_group(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Estimates of groups of paths along a last axis, without errors and effective numbers, which are of all paths."""
+    names = [name for name in parts[0] if not name.endswith(("_se", "_ess"))]
+    return {name: np.stack([part[name] for part in parts], axis=-1) for name in names}
 
 
 def no_longer(days: np.ndarray, horizons: Sequence[int]) -> np.ndarray:

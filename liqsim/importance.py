@@ -2,8 +2,9 @@
 
 Besides the model's own law, paths are drawn from Esscher transforms of it, under which a rare move is a usual one. Each
 end of a position counts with its likelihood under the model's law over that under all the laws together (the balance
-heuristic), taken at the very time and price of the end, so that one run serves every cell of the grid: whatever law a
-path is from, weights never exceed one, and no cell is worse off than with the paths of the model's own law alone.
+heuristic), taken at the very time and price of the end, so that one run serves every cell of the grid. Weights never
+exceed one: an estimate's variance is at most that of the paths of the model's own law alone, and its square over their
+number.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from liqsim.engine.run import check_threads
 from liqsim.engine.tally import Sums
 from liqsim.engine.timeline import build_timelines
 from liqsim.errors import ParameterError
-from liqsim.estimates import no_longer, passage_estimates
+from liqsim.estimates import by_group, no_longer, passage_estimates
 from liqsim.importance import choose_tilts, laws_in_words, weighted_estimates
 from liqsim.models import PriceModel
 from liqsim.models._checks import check_flag
@@ -121,13 +121,8 @@ def first_passage(
         if not draws:
             return found
         groups = zip(zip(*booked.sums, strict=True), booked.group_paths.tolist(), strict=True)
-        parts = [plain(sums, n) for sums, n in groups]
-        by_group = {
-            name: np.stack([part[name] for part in parts], axis=-1)
-            for name in found
-            if not name.endswith(("_se", "_ess"))
-        }
-        weighted = weighted_estimates(found, by_group, booked.group_paths)
+        parts = by_group([plain(sums, n) for sums, n in groups])
+        weighted = weighted_estimates(found, parts, booked.group_paths)
         return {name: x for name, x in weighted.items() if not name.endswith("_by_group")}
 
     booked = book(

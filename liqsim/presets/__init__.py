@@ -64,6 +64,20 @@ def counts(name: str) -> ReturnCounts:
 def data_hash(name: str) -> str:
     """SHA-256 of the counts that a preset was fitted to, as JSON with sorted keys, for provenance.
 
+    Parameters
+    ----------
+    name : str
+        One of :func:`list_presets`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    CalibrationError
+        If the name is unknown.
+
     Examples
     --------
     >>> len(data_hash("btc-2025"))

@@ -58,4 +58,4 @@ def test_it_runs(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         for output in cell.get("outputs", []):
             assert output.get("name") != "stderr", output["text"]
             images += "image/png" in output.get("data", {})
-    assert images >= 1
+    assert images >= 3

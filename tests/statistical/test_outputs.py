@@ -1,15 +1,17 @@
 """What is asked for by name against values that no simulation of ours has made. Every |z| is below 4."""
 
-import dataclasses
-import json
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import optimize, stats
 
 import liqsim as lq
-from liqsim.durations import DAYS_PER_YEAR
+
+sys.path.insert(0, str(Path(__file__).parent))
+from reference_values import horizon_of, load, model_of, nanoseconds
 
 INF = math.inf
 SEED = 20261126
@@ -17,28 +19,12 @@ BOUND = 4.0
 N = 200_000
 GBM = lq.GBM(sigma=0.8, drift=-0.5)
 KOU = lq.Kou(sigma=0.6, intensity=60, p_up=0.45, eta_up=45, eta_down=40)
-NS_PER_DAY = 86_400_000_000_000
 FREE = lq.Venue.from_tiers([(0, 1e9, 0.005, 100)])
 
 
 def assert_agrees(estimate, se, exact, what):
     z = (float(estimate) - float(exact)) / float(se)
     assert abs(z) < BOUND, f"{what}: {float(estimate)} against {float(exact)}, z = {z:.2f}"
-
-
-def model_of(params):
-    """The model whose log drift between jumps is the one given."""
-    if "lam" not in params:
-        raw = lq.GBM(sigma=params["sigma"])
-    elif "muJ" in params:
-        raw = lq.Merton(params["sigma"], params["lam"], params["muJ"], params["delta"])
-    else:
-        raw = lq.Kou(params["sigma"], params["lam"], params["p"], params["eta1"], params["eta2"])
-    return dataclasses.replace(raw, drift=params["log_drift"] - raw.log_drift)
-
-
-def horizon_of(contract):
-    return np.timedelta64(round(contract["horizon_years"] * DAYS_PER_YEAR * NS_PER_DAY), "ns")
 
 
 @pytest.mark.parametrize("model", [GBM, KOU], ids=["gbm", "kou"])
@@ -93,7 +79,7 @@ def test_profit_given_survival():
 @pytest.mark.slow
 def test_reference_losses_beyond_the_margin(shared):
     """Probability of a loss beyond the margin, and its mean given liquidation."""
-    truths = json.loads((shared / "reference" / "truths_public.json").read_text())
+    truths = load(shared)
     done = 0
     for truth in truths:
         params, contract = truth["params"], truth["contract"]
@@ -187,7 +173,7 @@ def test_quantiles_of_the_time_to_liquidation():
         for q in (0.1, 0.5, 0.9):
 
             def missing(days, level=level, p=p, q=q):
-                time = np.timedelta64(round(days * NS_PER_DAY), "ns")
+                time = nanoseconds(days)
                 return float(lq.analytic.first_passage_probability(GBM, level, time) - q * p)
 
             exact = optimize.brentq(missing, 1e-3, 5)
@@ -264,7 +250,7 @@ def test_the_mean_of_all_is_the_worst_share_of_one():
 
 def test_reference_extremes(shared):
     """Quantile and tail mean of the running minimum."""
-    truths = {t["id"]: t for t in json.loads((shared / "reference" / "truths_public.json").read_text())}
+    truths = {t["id"]: t for t in load(shared)}
     quantile, tail = truths["quantile-01"], truths["cvar-01"]
     model, p = model_of(quantile["params"]), quantile["contract"]["tail_probability"]
     levels = np.linspace(-0.7, -0.15, 221)

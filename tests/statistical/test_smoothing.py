@@ -5,8 +5,9 @@ whole answer the controls give it away: there the estimates before their correct
 """
 
 import dataclasses
-import json
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from liqsim.smoothing.controls import make_controls
 from liqsim.smoothing.estimate import estimate
 from liqsim.venues import Closure, DailyTimes, MarginWindow, WindowedRates
 
+sys.path.insert(0, str(Path(__file__).parent))
+from reference_values import horizon_of, load, model_of, nanoseconds
+
 BOUND = 4.0
-NS_PER_DAY = 86_400_000_000_000
 GBM = lq.GBM(sigma=0.6)
 MERTON = lq.Merton(sigma=0.6, intensity=12, jump_mean=-0.03, jump_std=0.04)
 KOU = lq.Kou(sigma=0.8, intensity=50, p_up=0.45, eta_up=30, eta_down=25)
@@ -79,7 +82,7 @@ def test_a_fixed_level(model, side, leverage, horizon, factor):
 def test_reference_margin_that_funding_eats(shared):
     """A constant funding payment moves the level at every stamp: known to 3e-10, met to better than 1e-5."""
     done = 0
-    for truth in json.loads((shared / "reference" / "truths_public.json").read_text()):
+    for truth in load(shared):
         contract = truth["contract"]
         if "funding_per_payment" not in contract:
             continue
@@ -101,7 +104,7 @@ def test_reference_margin_that_funding_eats(shared):
 def test_reference_premium_funding_until_a_fixed_level(shared):
     """Funding from an OU premium, paid each 8 h while a fixed price level has not been reached."""
     step, done = 8 / 8760, 0
-    for truth in json.loads((shared / "reference" / "truths_public.json").read_text()):
+    for truth in load(shared):
         if not truth["id"].startswith("funding-8hko"):
             continue
         params, contract = truth["params"], truth["contract"]
@@ -109,7 +112,7 @@ def test_reference_premium_funding_until_a_fixed_level(shared):
         premium = lq.OUPremium(
             mean=params["theta"] * step, initial=params["f0"] * step, correlation=params["rho_f"],
             vol=params["xi"] / math.sqrt(2 * reversion) * step,
-            half_life=np.timedelta64(round(math.log(2) / reversion * DAYS_PER_YEAR * NS_PER_DAY), "ns"),
+            half_life=nanoseconds(math.log(2) / reversion * DAYS_PER_YEAR),
         )  # fmt: skip
         venue = lq.Venue.from_tiers([(0, 1e9, 0.004, 100)], funding=lq.PremiumFunding("8h", notional="entry"))
         ds = lq.liquidation_probability(
@@ -121,21 +124,6 @@ def test_reference_premium_funding_until_a_fixed_level(shared):
         assert float(ds.funding_cost_se) < 2e-3 * truth["value"]
         done += 1
     assert done
-
-
-def model_of(params):
-    """The model whose log drift between jumps is the one given."""
-    if "lam" not in params:
-        raw = lq.GBM(sigma=params["sigma"])
-    elif "muJ" in params:
-        raw = lq.Merton(params["sigma"], params["lam"], params["muJ"], params["delta"])
-    else:
-        raw = lq.Kou(params["sigma"], params["lam"], params["p"], params["eta1"], params["eta2"])
-    return dataclasses.replace(raw, drift=params["log_drift"] - raw.log_drift)
-
-
-def horizon_of(contract):
-    return np.timedelta64(round(contract["horizon_years"] * DAYS_PER_YEAR * NS_PER_DAY), "ns")
 
 
 INDEX = dataclasses.replace(

@@ -4,8 +4,9 @@ Fixed seeds; every comparison is in units of the estimate's own standard error a
 """
 
 import dataclasses
-import json
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,29 +14,12 @@ import pytest
 import liqsim as lq
 from liqsim.durations import DAYS_PER_YEAR
 
+sys.path.insert(0, str(Path(__file__).parent))
+from reference_values import horizon_of, load, model_of, nanoseconds
+
 N_PATHS = 1_000_000
 SEED = 20261123
 BOUND = 4.0
-NS_PER_DAY = 86_400_000_000_000
-
-
-def model_of(params):
-    """The model whose log drift between jumps is the one given."""
-    if "lam" not in params:
-        raw = lq.GBM(sigma=params["sigma"])
-    elif "muJ" in params:
-        raw = lq.Merton(params["sigma"], params["lam"], params["muJ"], params["delta"])
-    else:
-        raw = lq.Kou(params["sigma"], params["lam"], params["p"], params["eta1"], params["eta2"])
-    return dataclasses.replace(raw, drift=params["log_drift"] - raw.log_drift)
-
-
-def nanoseconds(days):
-    return np.timedelta64(round(days * NS_PER_DAY), "ns")
-
-
-def horizon_of(contract):
-    return nanoseconds(contract["horizon_years"] * DAYS_PER_YEAR)
 
 
 def assert_agrees(estimate, se, exact, what):
@@ -47,10 +31,6 @@ def assert_agrees(estimate, se, exact, what):
     estimate, se = float(estimate), float(se)
     z = (estimate - exact) / se
     assert abs(z) < BOUND, f"{what}: {estimate} against {exact}, z = {z:.2f}"
-
-
-def load(shared):
-    return json.loads((shared / "reference" / "truths_public.json").read_text())
 
 
 METHODS = {
