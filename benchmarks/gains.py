@@ -82,6 +82,17 @@ class Spread:
     most: float
 
 
+@dataclass(frozen=True)
+class Slopes:
+    """One position at 10x: seconds of all its derivatives, and by parameter the gain and the relative error."""
+
+    model: str
+    horizon: str
+    variable: str
+    seconds: float
+    gains: dict[str, tuple[float, float]]
+
+
 def _timed(run: Callable[..., Any], repeats: int, **arguments: Any) -> tuple[Any, float]:
     seconds = []
     for _ in range(repeats):
@@ -193,6 +204,25 @@ def measure_smoothing(n_paths: int, n_points: int, repeats: int = 3) -> list[Cel
     return cells
 
 
+def measure_slopes(n_paths: int, n_points: int, repeats: int = 3) -> list[Slopes]:
+    """Derivatives of one position, path by path, against differences of counts on common random numbers."""
+    rows = []
+    for label, model in SMOOTHED.items():
+        for horizon in HORIZONS:
+            arguments: dict[str, Any] = {
+                "model": model, "venue": VENUE, "premium": PREMIUM, "leverage": 10, "side": "long", "horizon": horizon,
+                "seed": 1,
+            }  # fmt: skip
+            usual, plain = _timed(lq.sensitivities, repeats, **arguments, n_paths=n_paths, threads=1)
+            fine, smooth = _timed(lq.liquidation_sensitivities, repeats, **arguments, n_points=n_points)
+            for name in ("p_liquidation", "funding_cost"):
+                ratio = _ratio(usual.squeeze(), fine, name) * plain / smooth
+                known = (abs(fine[f"{name}_se"] / fine[name])).values
+                gains = zip(fine.parameter.values.tolist(), ratio.tolist(), known.tolist(), strict=True)
+                rows.append(Slopes(label, horizon, name, smooth, {key: (gain, error) for key, gain, error in gains}))
+    return rows
+
+
 def _cell(p: float, variance: float, slower: float) -> str:
     if not math.isfinite(variance):
         return "-"
@@ -237,6 +267,19 @@ def smoothing_table(cells: list[Cell]) -> list[str]:
     return lines
 
 
+def slopes_table(rows: list[Slopes]) -> list[str]:
+    """What derivatives path by path save, as Markdown."""
+    parameters = list(dict.fromkeys(name for row in rows for name in row.gains))
+    lines = [
+        "| model | horizon | derivative of | seconds | " + " | ".join(parameters) + " |",
+        "| --- | --- | --- | --- |" + " --- |" * len(parameters),
+    ]
+    for row in rows:
+        cells = " | ".join("{:.2g} ({:.0e})".format(*row.gains[x]) if x in row.gains else "-" for x in parameters)
+        lines.append(f"| {row.model} | {row.horizon} | `{row.variable}` | {row.seconds:.2g} | {cells} |")
+    return lines
+
+
 def main(arguments: list[str] | None = None) -> tuple[list[Row], list[Spread], list[Cell]]:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -249,6 +292,7 @@ def main(arguments: list[str] | None = None) -> tuple[list[Row], list[Spread], l
     rare = measure_importance(asked.paths, asked.repeats)
     grid = measure_demo_grid(asked.paths, asked.repeats)
     cells = measure_smoothing(asked.paths // 4, asked.points, asked.repeats)
+    slopes = measure_slopes(asked.paths // 4, asked.points, asked.repeats)
     lines = [
         *grid_table(rows), "", *spread_table(spreads), "", "## What importance sampling saves", "",
         "The same grids with `importance=True` and a fifth of the paths from each of five laws.", "",
@@ -262,7 +306,10 @@ def main(arguments: list[str] | None = None) -> tuple[list[Row], list[Spread], l
         "The same positions one at a time by `liquidation_probability`, against a sweep of that one cell: variance",
         "times time of the sweep over that of the smoothed estimate; in brackets the probability and the relative",
         f"standard error that was reached, with {asked.points} points in each of 32 scrambles, in the seconds of the",
-        f"third column; - below {NEVER:.0e}.", "", *smoothing_table(cells),
+        f"third column; - below {NEVER:.0e}.", "", *smoothing_table(cells), "",
+        "## What derivatives path by path save", "",
+        "All derivatives of a long of 10x at once by `liquidation_sensitivities`, against `sensitivities`, which takes",
+        "differences of counts; in brackets the relative standard error that was reached.", "", *slopes_table(slopes),
     ]  # fmt: skip
     print("\n".join(lines))
     if asked.out:

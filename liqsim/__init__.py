@@ -25,7 +25,7 @@ from liqsim.passages import first_passage
 from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.replay import replay
 from liqsim.sensitivity import sensitivities
-from liqsim.smoothing import liquidation_probability
+from liqsim.smoothing import liquidation_probability, liquidation_sensitivities
 from liqsim.sweep import sweep
 from liqsim.venues import (
     BasisCarry,
@@ -78,6 +78,7 @@ __all__ = [
     "jackknife",
     "liquidation_price",
     "liquidation_probability",
+    "liquidation_sensitivities",
     "list_venues",
     "load_venue",
     "max_leverage",

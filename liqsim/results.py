@@ -40,6 +40,7 @@ __all__ = [
     "provenance",
     "sensitivity_dataset",
     "smoothed_dataset",
+    "smoothed_slopes",
     "sweep_dataset",
 ]
 
@@ -233,17 +234,41 @@ def sensitivity_dataset(
     coords["parameter_unit"] = ("parameter", list(units), {"long_name": "unit of a change of the parameter"})
     ds = xr.Dataset({name: (dims, values) for name, values in derivatives.items()}, coords=coords)
     label(ds, int(attrs["n_paths"]))
-    for name in derivatives:
-        if name in ESTIMATES:
-            unit, long_name = ESTIMATES[name]
-            ds[name].attrs |= {"estimator": "central difference", "long_name": f"derivative of the {long_name}"}
-            for variable in (name, se_name(name)):
-                ds[variable].attrs["units"] = f"{unit} per unit of the parameter"
+    for name in ESTIMATES.keys() & derivatives.keys():
+        _label_derivative(ds, name, "central difference")
     ds["step"] = ("parameter", list(steps), {"long_name": "step of the central difference"})
     if not has_horizon_axis:
         ds = ds.squeeze("horizon")
     ds.attrs = dict(attrs)
     return ds
+
+
+def smoothed_slopes(
+    derivatives: Mapping[str, np.ndarray],
+    parameters: Sequence[str],
+    units: Sequence[str],
+    n_scrambles: int,
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """Assemble derivatives by quasi-random points, of shape (parameter,), and their standard errors."""
+    unit_of = ("parameter", list(units), {"long_name": "unit of a change of the parameter"})
+    ds = xr.Dataset(
+        {name: ("parameter", values) for name, values in derivatives.items()},
+        coords={"parameter": list(parameters), "parameter_unit": unit_of},
+    )
+    label(ds, int(attrs["n_paths"]))
+    for name in ESTIMATES.keys() & derivatives.keys():
+        _label_derivative(ds, name, SMOOTHED)
+        ds[name].attrs[FREEDOM] = n_scrambles - 1
+    ds.attrs = dict(attrs)
+    return stamped(ds)
+
+
+def _label_derivative(ds: xr.Dataset, name: str, estimator: str) -> None:
+    unit, long_name = ESTIMATES[name]
+    ds[name].attrs |= {"estimator": estimator, "long_name": f"derivative of the {long_name}"}
+    for variable in (name, se_name(name)):
+        ds[variable].attrs["units"] = f"{unit} per unit of the parameter"
 
 
 def passage_dataset(

@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from liqsim.arguments import Settings, read_grid, read_horizons, read_one, read_settings, read_venues
-from liqsim.cells import Cell, cell_passes, entry_window, grid_axes, notes_of, run_cells, run_inputs
-from liqsim.durations import DAYS_PER_YEAR, Duration
-from liqsim.engine.plan import Pass
-from liqsim.engine.stress import scaled_funding, scaled_requirement
-from liqsim.engine.timeline import to_nanoseconds
+from liqsim.arguments import read_grid, read_horizons, read_one, read_settings, read_venues
+from liqsim.cells import Cell, cell_passes, grid_axes, notes_of, run_cells, run_inputs
+from liqsim.durations import Duration
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium, PriceModel
+from liqsim.perturbation import PARAMETERS, changed_passes, chosen_steps, wide_steps
 from liqsim.results import provenance, sensitivity_dataset
 from liqsim.stats import jackknife_se
 from liqsim.variables import group_name, se_name
 from liqsim.venues import Venue
 
-__all__ = ["PARAMETERS", "sensitivities"]
-
-PARAMETERS = {
-    "sigma": "1/sqrt(yr)",
-    "intensity": "1/yr",
-    "drift": "1/yr",
-    "maintenance": "relative change",
-    "funding": "relative change",
-}
-"""What :func:`sensitivities` can differentiate by, and the unit of a change."""
+__all__ = ["sensitivities"]
 
 _ESTIMATES = ("p_liquidation", "funding_cost")
 _GROUPS = 32
 _SHIFTS = (-2.0, -1.0, 1.0, 2.0)
-_STEP = 0.06  # of the log return's standard deviation, or of that of a level
 
 
 def sensitivities(
@@ -133,8 +119,8 @@ def sensitivities(
         raise ParameterError(f"n_paths={n_paths!r} are too few for an error bar; give at least {_GROUPS}")
     cell = Cell(model, rules, size, grid)
     base = cell_passes(cell, settings)
-    steps = _chosen(_steps(cell, settings, base), parameters)
-    passes = [_changed(name, shift * h, cell, settings, base) for name, h in steps.items() for shift in _SHIFTS]
+    steps = chosen_steps(wide_steps(cell, settings, base), parameters)
+    passes = [changed_passes(name, shift * h, cell, settings, base) for name, h in steps.items() for shift in _SHIFTS]
     run = run_cells(passes, [grid] * len(passes), settings, progress, _GROUPS)
     counts = run.booked.group_paths
     derivatives: dict[str, np.ndarray] = {}
@@ -161,62 +147,3 @@ def _differences(found: Sequence[Mapping[str, np.ndarray]], name: str, steps: Se
     runs = np.stack([estimates[name] for estimates in found]).reshape(len(steps), 4, *found[0][name].shape)
     weighted = 8.0 * (runs[:, 2] - runs[:, 1]) - (runs[:, 3] - runs[:, 0])
     return np.asarray(weighted / (12.0 * np.reshape(steps, (-1,) + (1,) * (weighted.ndim - 1))))
-
-
-def _steps(cell: Cell, settings: Settings, base: Sequence[Pass]) -> dict[str, float | str]:
-    """Step of every parameter, or why it has none."""
-    model, venue = cell.model, cell.venue
-    years = max(settings.horizons) / to_nanoseconds(1.0) / DAYS_PER_YEAR
-    vol, rate = model.annual_volatility, model.jump_rate
-    spread = _STEP * vol * math.sqrt(years)
-    out: dict[str, float | str] = dict.fromkeys(PARAMETERS, "")
-    out["sigma"] = min(_STEP * vol**2 / model.sigma, 0.2 * model.sigma) if model.sigma > 0 else "the model has none"
-    out["intensity"] = min(0.2 * math.sqrt(rate / years), 0.4 * rate) if rate > 0 else "the model has no jumps"
-    out["drift"] = _STEP * vol / math.sqrt(years)
-    quantity = float(venue.contract.quantity(cell.notional, settings.price))
-    highest, window = float(cell.grid.leverage.max()), entry_window(venue, settings)
-    required = max(
-        float(venue.pieces(quantity, settings.price, side, leverage=highest, window=window)(np.ones(1)).max())
-        for side in cell.grid.sides
-    )
-    room = 0.2 * (1.0 / highest - required)  # so that no position is liquidated as it is opened
-    out["maintenance"] = min(min(spread, room) / required, 0.4) if required > 0 else "the venue requires none"
-    paid = max(_paid(task) for task in base)
-    out["funding"] = min(spread / paid, 0.25) if paid > 0 else "nothing is paid"
-    return out
-
-
-def _paid(task: Pass) -> float:
-    """What about is paid until the horizon, per entry notional."""
-    rules, law, arrays = task.rules, task.law, task.arrays
-    payments = float(arrays["pays"].sum())
-    rates = abs(rules["first_rate"]) * payments + rules["scale"] * law["premium_vol"] * math.sqrt(payments)
-    return rates + max(float(np.abs(arrays[name]).sum()) for name in ("charge_long", "charge_short"))
-
-
-def _chosen(steps: Mapping[str, float | str], parameters: Any) -> dict[str, float]:
-    if parameters is None:
-        return {name: step for name, step in steps.items() if isinstance(step, float)}
-    names = [parameters] if isinstance(parameters, str) else list(parameters)
-    if not names or len(set(names)) != len(names):
-        raise ParameterError(f"parameters={parameters!r} is empty or names one twice; give some of {', '.join(steps)}")
-    chosen: dict[str, float] = {}
-    for name in names:
-        step = steps.get(name)
-        if step is None:
-            raise ParameterError(f"parameters: {name!r} is not known; give some of {', '.join(steps)}")
-        if isinstance(step, str):
-            raise ParameterError(f"parameters: {name!r} does not apply, {step}; leave it out")
-        chosen[name] = step
-    return chosen
-
-
-def _changed(name: str, change: float, cell: Cell, settings: Settings, base: Sequence[Pass]) -> list[Pass]:
-    """Passes with one parameter changed."""
-    if name == "maintenance":
-        return [scaled_requirement(task, 1.0 + change) for task in base]
-    if name == "funding":
-        return [scaled_funding(task, 1.0 + change) for task in base]
-    model: Any = cell.model
-    changed = dataclasses.replace(model, **{name: getattr(model, name) + change})
-    return cell_passes(dataclasses.replace(cell, model=changed), settings)

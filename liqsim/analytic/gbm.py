@@ -5,14 +5,41 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import erfcx, ndtr
 
 from liqsim.analytic.laplace import Inverse
 
-__all__ = ["invert"]
+__all__ = ["invert", "passage_terms"]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 _ROUNDING = 8 * np.finfo(float).eps
+
+
+def passage_terms(x: np.ndarray, k: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities that add up to that of the first passage: to end beyond the level, and to have been there.
+
+    Parameters
+    ----------
+    x : ndarray
+        Distance over ``sigma sqrt(T)``, positive.
+    k : array_like
+        Drift towards the level times ``sqrt(T)/sigma``.
+
+    Notes
+    -----
+    ``Phi(k - x)`` and ``exp(2 k x) Phi(-k - x)``; see :func:`invert`.
+    """
+    k = np.asarray(k)
+    with np.errstate(under="ignore"):
+        bell = np.exp(-0.5 * (x - k) ** 2)
+        beyond = x + k > 0
+        reflected = np.where(
+            beyond,
+            0.5 * bell * erfcx(np.where(beyond, x + k, 0.0) / math.sqrt(2.0)),
+            np.exp(np.where(beyond, 0.0, 2 * k * x)) * ndtr(-k - x),
+        )
+        return ndtr(k - x), reflected
 
 
 def invert(distances: np.ndarray, drift: float, sigma: float, horizon: float) -> Inverse:
@@ -51,15 +78,9 @@ def invert(distances: np.ndarray, drift: float, sigma: float, horizon: float) ->
     """
     x = distances / (sigma * math.sqrt(horizon))
     k = drift * math.sqrt(horizon) / sigma
+    direct, reflected = passage_terms(x, k)
     with np.errstate(under="ignore"):
-        direct = ndtr(k - x)
         bell = np.exp(-0.5 * (x - k) ** 2)
-        beyond = x + k > 0
-        reflected = np.where(
-            beyond,
-            0.5 * bell * erfcx(np.where(beyond, x + k, 0.0) / math.sqrt(2.0)),
-            np.exp(np.where(beyond, 0.0, 2 * k * x)) * ndtr(-k - x),
-        )
         p = direct + reflected
         if abs(k) < 1:
             z = (x[:, None] - k * _NODES) / math.sqrt(2.0)

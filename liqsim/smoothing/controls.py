@@ -66,28 +66,60 @@ class Controls:
         .. [1] A. N. Avramidis, J. R. Wilson (1993), A splitting scheme for control variates, Operations Research
            Letters 14.
         """
-        n = found.shape[1]
-        y = np.stack([found[0], found[1], 1.0 - (found[0] + found[1]), found[2]])
-        c = found[3:] - self.exact[:, np.newaxis]
-        slopes = np.zeros((4, len(c)))
-        if len(c):
-            adjusted = y.copy()
-            fold = np.arange(n) % _FOLDS
-            for k in range(_FOLDS):
-                slope = self._coefficients(c[:, fold != k], y[:, fold != k])
-                adjusted[:, fold == k] -= slope @ c[:, fold == k]
-                slopes = np.maximum(slopes, np.abs(slope))
-            y = adjusted
-        spread = y.std(axis=1, ddof=1) / np.sqrt(n)
-        return y.mean(axis=1), np.hypot(spread, slopes @ self.bound)
+        return _corrected(*self._parts(found), self.bound, self._are_common)
 
-    def _coefficients(self, c: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Of liquidation, stop, survival and funding, of shape (4, control)."""
-        is_common = np.minimum(self.exact, 1.0 - self.exact) > _COMMON
-        out = np.zeros((4, len(c)))
-        out[:3] = np.clip(_slopes(c, y[:3]), -_STEEPEST, _STEEPEST)
-        out[3:, is_common] = _slopes(c[is_common], y[3:])
-        return out
+    def slope_to(
+        self, other: Controls, found: np.ndarray, theirs: np.ndarray, distance: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Correct the slopes of estimates likewise, from here to where the same controls stand a distance further.
+
+        Parameters
+        ----------
+        other : Controls
+            The same controls there.
+        found, theirs : ndarray, shape (3 + control, scramble)
+            Estimates here and there, on the same points.
+        distance : float
+
+        Returns
+        -------
+        values, errors : ndarray, shape (4,)
+        """
+        y, c = ((b - a) / distance for a, b in zip(self._parts(found), other._parts(theirs), strict=True))
+        return _corrected(y, c, (self.bound + other.bound) / abs(distance), self._are_common)
+
+    @property
+    def _are_common(self) -> np.ndarray:
+        return np.minimum(self.exact, 1.0 - self.exact) > _COMMON
+
+    def _parts(self, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Liquidation, stop, survival and funding; and controls less what they should be."""
+        y = np.stack([found[0], found[1], 1.0 - (found[0] + found[1]), found[2]])
+        return y, found[3:] - self.exact[:, np.newaxis]
+
+
+def _corrected(
+    y: np.ndarray, c: np.ndarray, bound: np.ndarray, are_common: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    n, slopes = y.shape[1], np.zeros((4, len(c)))
+    if len(c):
+        adjusted = y.copy()
+        fold = np.arange(n) % _FOLDS
+        for k in range(_FOLDS):
+            slope = _coefficients(c[:, fold != k], y[:, fold != k], are_common)
+            adjusted[:, fold == k] -= slope @ c[:, fold == k]
+            slopes = np.maximum(slopes, np.abs(slope))
+        y = adjusted
+    spread = y.std(axis=1, ddof=1) / np.sqrt(n)
+    return y.mean(axis=1), np.hypot(spread, slopes @ bound)
+
+
+def _coefficients(c: np.ndarray, y: np.ndarray, are_common: np.ndarray) -> np.ndarray:
+    """Of liquidation, stop, survival and funding, of shape (4, control)."""
+    out = np.zeros((4, len(c)))
+    out[:3] = np.clip(_slopes(c, y[:3]), -_STEEPEST, _STEEPEST)
+    out[3:, are_common] = _slopes(c[are_common], y[3:])
+    return out
 
 
 def _slopes(c: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -101,6 +101,11 @@ class Paths:
     size: np.ndarray
     premium: np.ndarray
 
+    @property
+    def jumps(self) -> np.ndarray:
+        """How many jumps each path has."""
+        return len(self.size) + 1 - self.first
+
 
 def draw_paths(layout: Layout, instants: np.ndarray, points: np.ndarray) -> Paths:
     """Turn points of the unit cube into paths.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from liqsim.analytic import gbm
 from liqsim.engine.plan import NORMAL_JUMPS
 from liqsim.smoothing.contract import Contract
 from liqsim.smoothing.path import Paths
@@ -134,7 +135,8 @@ def _advance(contract: Contract, state: _State, paths: Paths, k: int) -> None:
             getattr(state, name)[at] = getattr(some, name)
         at = at[some.event < arrival[at]]
     motion = paths.motion[arrival, state.who] if len(rows) > 1 else paths.motion[rows[0]][state.who]
-    _move(contract, state, contract.end[k] - state.time, motion - state.motion, k)
+    is_last = k == len(contract.end) - 1
+    _move(contract, state, contract.end[k] - state.time, motion - state.motion, k, is_last)
     state.motion, state.event = motion, arrival + 1
     state.time = np.full(len(motion), contract.end[k])
 
@@ -145,8 +147,11 @@ def _is_liquidation(contract: Contract, level: np.ndarray) -> np.ndarray:
     return level >= contract.stop if is_first else level > contract.stop
 
 
-def _move(contract: Contract, state: _State, dt: np.ndarray, dw: np.ndarray, k: int) -> None:
-    """One Brownian segment of every path: what of it reaches the nearest level, or is past it since it has moved."""
+def _move(contract: Contract, state: _State, dt: np.ndarray, dw: np.ndarray, k: int, is_last: bool = False) -> None:
+    """One Brownian segment of every path: what of it reaches the nearest level, or is past it since it has moved.
+
+    How likely the last one is to do so is known without its end, at which only the weight is needed that pays then.
+    """
     law = contract.task.law
     y = state.z + contract.e * (law["log_drift"] * dt + law["sigma"] * dw)
     if contract.watches[k]:
@@ -154,14 +159,18 @@ def _move(contract: Contract, state: _State, dt: np.ndarray, dw: np.ndarray, k: 
         before, behind = np.maximum(state.z - nearest, 0.0), np.maximum(y - nearest, 0.0)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
             p = np.exp(-2.0 / law["sigma"] ** 2 * before * behind / dt) if law["sigma"] > 0 else np.zeros(len(y))
-        reached = state.weight * np.where((before > 0.0) & (behind > 0.0), p, 1.0)
+        stays = 1.0 - np.where((before > 0.0) & (behind > 0.0), p, 1.0)
+        if is_last and law["sigma"] > 0:
+            reached = state.weight * _passage(before, dt, -contract.e * law["log_drift"], law["sigma"])
+        else:
+            reached = state.weight * (1.0 - stays)
         if np.isinf(contract.stop):
             state.liquidation += reached
         else:
             is_liquidation = _is_liquidation(contract, state.level)
             state.liquidation += reached * is_liquidation
             state.stop += reached * ~is_liquidation
-        state.weight = state.weight - reached
+        state.weight = state.weight * stays
     state.z = y
     if law["correlation"] and contract.has_premium:
         to = state.time + dt - contract.stamp_times[contract.stamp[k]]
@@ -170,6 +179,13 @@ def _move(contract: Contract, state: _State, dt: np.ndarray, dw: np.ndarray, k: 
         length = np.maximum(dt, 1e-30)
         state.shift = state.shift + covariance * dw / length
         state.known = state.known + covariance**2 / length
+
+
+def _passage(before: np.ndarray, dt: np.ndarray, drift: float, sigma: float) -> np.ndarray:
+    """Probability that a Brownian motion that drifts towards a level gets there."""
+    root = sigma * np.sqrt(np.maximum(dt, _SMALLEST))
+    direct, reflected = gbm.passage_terms(before / root, drift * dt / root)
+    return np.where(before > 0.0, direct + reflected, 1.0)
 
 
 def _jump(contract: Contract, state: _State, u: np.ndarray, is_watched: bool) -> None:

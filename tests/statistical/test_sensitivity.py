@@ -9,7 +9,7 @@ import pytest
 import liqsim as lq
 from liqsim.arguments import read_grid, read_settings
 from liqsim.cells import Cell, cell_passes
-from liqsim.sensitivity import _steps
+from liqsim.perturbation import wide_steps
 
 SEED = 20261127
 BOUND = 4.0
@@ -77,7 +77,7 @@ def test_the_difference_itself_is_close_to_the_derivative(name):
             start=None, top_up=0.0, n_paths=10, seed=3, threads=1,
         )  # fmt: skip
         cell = Cell(model, VENUE, 1e4, read_grid(LEVERAGES, math.inf, ["long", "short"]))
-        for parameter, step in _steps(cell, settings, cell_passes(cell, settings)).items():
+        for parameter, step in wide_steps(cell, settings, cell_passes(cell, settings)).items():
             for side in ("long", "short"):
                 for leverage in LEVERAGES:
                     function = probability_after(model, parameter, leverage, side, f"{days}D")

@@ -16,9 +16,9 @@ from scipy import stats
 import liqsim as lq
 from liqsim.durations import DAYS_PER_YEAR
 from liqsim.planning import plan_sweep
+from liqsim.smoothing.averages import Position, averages
 from liqsim.smoothing.contract import contract_of
 from liqsim.smoothing.controls import make_controls
-from liqsim.smoothing.estimate import estimate
 from liqsim.venues import Closure, DailyTimes, MarginWindow, WindowedRates
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -46,7 +46,7 @@ def uncorrected(model, venue, n_points, n_scrambles=32, seed=1, **position):
     (task,) = plan.make_all()
     contract = contract_of(task, 0 if position["side"] == "long" else 1)
     mean_jumps = model.jump_rate * float(contract.end[-1])
-    found, n = estimate(contract, [], mean_jumps, n_points, n_scrambles, np.random.SeedSequence(seed))
+    (found,), n = averages([Position(contract, [], mean_jumps)], n_points, n_scrambles, np.random.SeedSequence(seed))
     return found, max(n, 1)
 
 
@@ -229,11 +229,8 @@ def test_error_bars_are_honest(controlled):
     controls = make_controls(contract, KOU, np.timedelta64(2, "D"))
     if not controlled:
         controls = dataclasses.replace(controls, contracts=[], exact=np.zeros(0), bound=np.zeros(0))
-    mean_jumps = KOU.jump_rate * 2 / 365
-    found = [
-        controls.adjust(estimate(contract, controls.contracts, mean_jumps, 16, 16, np.random.SeedSequence(seed))[0])
-        for seed in range(n)
-    ]
+    mine = Position(contract, controls.contracts, KOU.jump_rate * 2 / 365)
+    found = [controls.adjust(averages([mine], 16, 16, np.random.SeedSequence(seed))[0][0]) for seed in range(n)]
     values, errors = np.array(found).transpose(1, 0, 2)
     for k, name in enumerate(("p_liquidation", "p_stop", "p_survival", "funding_cost")):
         exact, known = float(best[name]), float(best[f"{name}_se"])

@@ -12,9 +12,9 @@ import liqsim as lq
 from liqsim.arguments import read_grid, read_settings
 from liqsim.cells import Cell, cell_passes
 from liqsim.engine.stress import scaled_funding, scaled_requirement
+from liqsim.perturbation import PARAMETERS
 from liqsim.reference import simulate_path
 from liqsim.reference.paths import Payment
-from liqsim.sensitivity import PARAMETERS
 from liqsim.venues import Contract, LinearInSize, MarginalTiers
 
 GBM = lq.GBM(sigma=0.6)

@@ -16,7 +16,7 @@ from liqsim.smoothing.contract import contract_of
 from liqsim.smoothing.path import Layout, Points, draw_paths
 from liqsim.smoothing.strata import poisson_strata
 from liqsim.smoothing.walk import _Sizes
-from liqsim.venues import WholePositionTiers
+from liqsim.venues import Closure, WholePositionTiers
 
 KOU = lq.Kou(sigma=0.8, intensity=50, p_up=0.45, eta_up=30, eta_down=25)
 MERTON = lq.Merton(sigma=0.6, intensity=12, jump_mean=-0.03, jump_std=0.04)
@@ -54,7 +54,7 @@ def test_refusals_name_the_way_out(text, changes, monkeypatch):
     def refuse(*args):
         raise AssertionError("the computation started")
 
-    monkeypatch.setattr(importlib.import_module("liqsim.smoothing.estimate"), "walk", refuse)
+    monkeypatch.setattr(importlib.import_module("liqsim.smoothing.averages"), "walk", refuse)
     with pytest.raises(lq.ParameterError, match=re.escape(text)):
         ask(**changes)
 
@@ -101,7 +101,7 @@ def test_parts_change_what_funding_costs():
 def test_memory_is_bounded(monkeypatch):
     """However few points are in memory at a time, the result is the same to rounding."""
     whole = ask(premium=lq.OUPremium(1e-4, "8h", 3e-4), n_points=256, stop=0.03)
-    monkeypatch.setattr(importlib.import_module("liqsim.smoothing.estimate"), "_MOST_NUMBERS", 2**10)
+    monkeypatch.setattr(importlib.import_module("liqsim.smoothing.averages"), "_MOST_NUMBERS", 2**10)
     parts = ask(premium=lq.OUPremium(1e-4, "8h", 3e-4), n_points=256, stop=0.03)
     for name in ("p_liquidation", "p_stop", "funding_cost"):
         assert float(parts[name]) == pytest.approx(float(whole[name]), rel=1e-3)
@@ -207,3 +207,48 @@ def test_a_rare_event_is_noted():
     assert float(rare.p_liquidation) < 1e-5
     assert "importance=True" in rare.attrs["notes"]
     assert usual.attrs["notes"] == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("parameters: 'vega' is not known; give some of sigma, intensity, drift", {"parameters": "vega"}),
+        ("parameters: 'intensity' does not apply, the model has no jumps; leave it out",
+         {"model": lq.GBM(0.5), "parameters": ["sigma", "intensity"]}),
+        ("this is about one position, and 2 were given", {"leverage": [5, 10]}),
+        ("n_points=1000 is not a power of two", {"n_points": 1000}),
+        ("has no diffusion: a path is liquidated or not, and nothing is smooth; liqsim.sensitivities takes",
+         {"model": dataclasses.replace(KOU, sigma=0.0)}),
+        ("has jumps of one size: a path", {"model": dataclasses.replace(MERTON, jump_std=0.0)}),
+        ("does not watch the price all the time: a path",
+         {"venue": dataclasses.replace(VENUE, closures=(Closure("Fri 16:00", "Sun 17:00", "America/Chicago"),)),
+          "start": "2026-03-05T15:00", "horizon": "5D"}),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_differentiated(text, changes, monkeypatch):
+    def refuse(*args):
+        raise AssertionError("the computation started")
+
+    monkeypatch.setattr(importlib.import_module("liqsim.smoothing.averages"), "walk", refuse)
+    given = {"model": KOU, "venue": VENUE, "leverage": 20, "side": "long", "horizon": "2D", "n_points": 32}
+    with pytest.raises(lq.ParameterError, match=re.escape(text)):
+        lq.liquidation_sensitivities(**given | changes)
+
+
+def test_the_dataset_of_derivatives():
+    given = {"model": KOU, "venue": VENUE, "leverage": 20, "side": "long", "horizon": "2D"}
+    ds = lq.liquidation_sensitivities(**given, n_points=32, n_scrambles=16, seed=1)
+    assert ds.sizes == {"parameter": 5}
+    assert ds.parameter_unit.values.tolist() == ["1/sqrt(yr)", "1/yr", "1/yr", "relative change", "relative change"]
+    sweep = lq.sensitivities(**given, n_paths=64)
+    for name in ("p_liquidation", "funding_cost"):
+        assert (ds[name].units, ds[name].long_name) == (sweep[name].units, sweep[name].long_name)
+        assert ds[name].attrs["degrees_of_freedom"] == 15
+        assert (ds[f"{name}_se"] > 0).all()
+    assert json.loads(ds.attrs["provenance"])["inputs"]["parameters"] == ds.parameter.values.tolist()
+    one = lq.liquidation_sensitivities(**given, parameters="drift", n_points=32, n_scrambles=16, seed=1)
+    assert float(one.p_liquidation[0]) == pytest.approx(float(ds.p_liquidation.sel(parameter="drift")), rel=1e-9)
+    rare = lq.liquidation_sensitivities(
+        **given | {"leverage": 2, "horizon": "6h"}, parameters="sigma", n_points=32, n_scrambles=16
+    )
+    assert "p_liquidation is below 1e-05" in rare.attrs["notes"]
