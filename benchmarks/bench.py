@@ -21,6 +21,7 @@ import contest
 import machine
 import pages
 import scaling
+import stages
 from peers import PEERS, Peer
 from peers.problem import PROBLEMS
 
@@ -45,8 +46,8 @@ class Effort:
         Timed small calls.
     memory : tuple of int
         Numbers of paths at which memory is looked at.
-    carried : tuple of int
-        Paths and rounds of the second evaluator; no paths, no run.
+    carried, stages : tuple of int
+        Paths and rounds of the second evaluator and of the parts of a sweep; no paths, no run.
     """
 
     seconds: float
@@ -58,12 +59,14 @@ class Effort:
     calls: int
     memory: tuple[int, ...]
     carried: tuple[int, int]
+    stages: tuple[int, int]
 
 
 FULL = Effort(
-    0.5, 5, 1_000_000, 100_000, 600_000, (100_000, 1_000_000, 3), 30, (10**5, 10**6, 10**7, 10**8), (5_000, 3)
+    0.5, 5, 1_000_000, 100_000, 600_000, (100_000, 1_000_000, 3), 30, (10**5, 10**6, 10**7, 10**8), (5_000, 3),
+    (51_200, 5),
 )  # fmt: skip
-QUICK = Effort(0.08, 2, 1_000_000, 8_000, 40_000, (10_000, 100_000, 1), 5, (10**4, 10**5, 10**6), (0, 0))
+QUICK = Effort(0.08, 2, 1_000_000, 8_000, 40_000, (10_000, 100_000, 1), 5, (10**4, 10**5, 10**6), (0, 0), (10_240, 2))
 
 
 def _progress(text: str) -> None:
@@ -120,6 +123,9 @@ def measure(
     if effort.carried[0]:
         _progress("carried positions")
         result["carried"] = carried.measure(*effort.carried)
+    if effort.stages[0]:
+        _progress("what a sweep is made of")
+        result["stages"] = stages.measure(*effort.stages)
     result["load"].append(round(os.getloadavg()[0], 1))
     result["kernels_changed"] = machine.kernels() != described["kernels"]
     return result

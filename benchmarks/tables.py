@@ -220,6 +220,19 @@ def calls(result: Record) -> str:
     return f"{text}\n\n{table(head, memory)}"
 
 
+def stages(result: Record) -> str:
+    """What each stage adds, nanoseconds a path and interval, and as a share of the whole."""
+    rows, names = [], ("random numbers", "path", "funding", "long side", "short side")
+    for row in result.get("stages", ()):
+        whole, before, cells = row[names[-1]], 0.0, []
+        for name in names:
+            cells.append(f"{row[name] - before:.1f} ({100 * (row[name] - before) / whole:.0f} %)")
+            before = row[name]
+        rows.append([row["problem"], row["isa"], *cells, f"{whole:.1f}"])
+    head = ["", "ISA", "random numbers", "+ path", "+ premium, funding", "+ long side", "+ short side", "together"]
+    return table(head, rows)
+
+
 def positions(result: Record) -> str:
     """The second evaluator."""
     rows = [
@@ -242,6 +255,7 @@ BLOCKS: dict[str, Callable[[Record], str]] = {
     "floor": floor,
     "calls": calls,
     "positions": positions,
+    "stages": stages,
 }
 
 
@@ -324,6 +338,8 @@ def page(result: Record) -> str:
         "![Error against time](error.png)",
         "## liqsim against its random numbers and its threads",
         floor(result),
+        *(["## What a sweep is made of", "Nanoseconds a path and interval, one thread.", stages(result)]
+          if "stages" in result else []),
         "## Small calls and memory",
         "A call of `sweep` with 20,000 paths and 240 cells, and the resident memory of a process that sweeps.",
         calls(result),

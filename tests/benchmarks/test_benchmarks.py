@@ -26,7 +26,7 @@ from peers.problem import PROBLEMS, W1, W2, liqsim_answer, run_liqsim
 
 ROOT = pages.ROOT
 THREADS = min(2, machine.cores())
-TINY = bench.Effort(0.001, 2, 1024, 1000, 2000, (500, 2000, 1), 2, (2000,), (0, 0))
+TINY = bench.Effort(0.001, 2, 1024, 1000, 2000, (500, 2000, 1), 2, (2000,), (0, 0), (1024, 1))
 
 
 def test_coverage(tmp_path, capsys):

@@ -4,6 +4,7 @@ from libc.math cimport sqrt
 from libc.stdint cimport int64_t, uint64_t
 
 from liqsim._core.block cimport NORMAL_JUMPS, Block, Lanes, Law, Rules
+from liqsim._core.lists cimport list_coded
 from liqsim._core.philox cimport philox_many, uniform29, uniform32
 from liqsim._core.vmath cimport bits_of, double_of, octant_cos, octant_sin, vexp, vlog
 
@@ -57,11 +58,7 @@ cdef inline void advance(Lanes *g, int m, const Law *law, double end, double the
 
 cdef inline int flagged(Lanes *g, int m, int64_t least) noexcept nogil:
     # Lists the lanes with a code of at least this.
-    cdef int n, n_hit = 0
-    for n in range(m):
-        g.any_hit[n_hit] = n
-        n_hit += g.code[n] >= least
-    return n_hit
+    return list_coded(m, g.code, least, g.any_hit)
 
 
 cdef inline void jumping(Block *b, int n_any) noexcept nogil:

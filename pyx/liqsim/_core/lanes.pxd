@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t
 
 from liqsim._core.block cimport Block, Lanes, Rules
 from liqsim._core.carried cimport Carried, move_carried
+from liqsim._core.lists cimport list_before
 
 
 cdef inline int pack_open(Block *b, Carried *c, const Rules *rules) noexcept nogil:
@@ -56,13 +57,8 @@ cdef inline int keep_jumping(Block *b, int m, double end) noexcept nogil:
     # Those that jump again; the others go back to their block.
     cdef Lanes *a = &b.all
     cdef Lanes *g = &b.few
-    cdef int i, n, left = 0, n_done = 0
-    for n in range(m):
-        g.hit[left] = n
-        g.any_hit[n_done] = n
-        left += g.jump[n] < end
-        n_done = n + 1 - left
-    for i in range(n_done):
+    cdef int i, n, left = list_before(m, g.jump, end, g.hit, g.any_hit)
+    for i in range(m - left):
         n = g.any_hit[i]
         a.x[g.lane[n]] = g.x[n]
         a.t[g.lane[n]] = g.t[n]
