@@ -50,6 +50,8 @@ Simplified:
 - **Rules do not change within a run**: no margin resets, no tier updates, no changes of funding interval by notice.
 - **Price limits and halts** other than the closures of the file do not delay a close-out. Prices are not rounded to
   ticks.
+- **The fund behind a position** is taken to be large enough: no source states an amount. Kraken Derivatives names no
+  fund, so that others bear all of a loss there; `liquidation.insurance_fund` sets an amount.
 - **Fees** are the taker fees of the file. A liquidation fee takes no more than is left of the margin.
 """
 

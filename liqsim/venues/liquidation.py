@@ -93,8 +93,8 @@ class Liquidation:
     bearers : tuple of str
         Who bears a loss beyond the margin, in order, such as ``("insurance fund", "auto-deleveraging")``.
     insurance_fund : float, optional
-        Amount, settlement currency, that stands behind this position's deficit. None: not stated, so the fund is
-        taken to be large enough.
+        Amount, settlement currency, that stands behind this position's deficit; 0 where the venue has no fund. None:
+        not stated, so the fund is taken to be large enough.
 
     Examples
     --------
