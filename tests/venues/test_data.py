@@ -93,6 +93,9 @@ def test_lines_and_prices_of_the_shipped_venues_agree(name, side):
 def test_unknown_venue_suggests_what_was_meant():
     with pytest.raises(VenueDataError, match=r"venue 'bitmx' is unknown; did you mean 'bitmex-xbtusd'\? list_venues"):
         load_venue("bitmx")
+    for name in ("BitMEX", "BITMEX_XBTUSD"):
+        with pytest.raises(VenueDataError, match=rf"venue '{name}' is unknown; did you mean 'bitmex-xbtusd'"):
+            load_venue(name)
     with pytest.raises(VenueDataError, match="venue 'zzzzzzzzzzzz' is unknown; list_venues"):
         load_venue("zzzzzzzzzzzz")
 

@@ -250,7 +250,7 @@ def test_rollover():
         (lambda: PremiumFunding("8h", changes=(("1D", "1"),)), "changes: interval='1' cannot be read"),
         (lambda: PremiumFunding("8h", settlement="00:00"), r"settlement='00:00' is not allowed; give DailyTimes"),
         (lambda: FixedFunding(0.0, settlement=DailyTimes), "settlement=.* is not allowed"),
-        (lambda: BasisCarry(56.0), r"basis=56.0 is not allowed.*\(fraction of value per year\)"),
+        (lambda: BasisCarry(5.6), r"basis=5.6 is not allowed; .*\[-2, 2\] \(fraction of value per year, 0.05 is 5 %\)"),
         (lambda: BasisCarry(0.05, roll_cost=0.001), "roll_cost=0.001 is never charged; give roll_interval"),
         (lambda: BasisCarry(0.05, roll_interval="monthly"), "roll_interval='monthly' cannot be read"),
         (lambda: liquidation_buffer(1.0, 1.0, 2.0), "initial_margin=1.0 must be above threshold=2.0"),
