@@ -265,8 +265,8 @@ def fillable_price(
     position_maintenance: ArrayLike,
     total_maintenance: ArrayLike,
     *,
-    bankruptcy_adjustment: float = 1.0,
-    spread_to_maintenance: float = 1.5,
+    bankruptcy_adjustment: float,
+    spread_to_maintenance: float,
 ) -> FloatArray:
     """Price at which a dYdX liquidation order may be filled.
 
@@ -279,7 +279,7 @@ def fillable_price(
     position_maintenance : array_like
         Maintenance margin of this position, quote currency.
     bankruptcy_adjustment, spread_to_maintenance : float
-        Venue parameters BA and SMMR.
+        Venue parameters BA and SMMR (1.0 and 1.5 in protocol/testing/genesis.sh, 2026-03-05).
 
     Returns
     -------

@@ -155,7 +155,8 @@ def test_linear_in_size_without_slope_is_the_flat_rule():
 
 def test_fixed_per_contract():
     # CME margins: 2020-04-28 12,837 USD with initial 14,121; MBT 2026-08-29 1,713 USD at 77,835
-    assert float(FixedPerContract(maintenance_per_contract=12_837).initial(1)) == pytest.approx(14_121, abs=1)
+    future = FixedPerContract(maintenance_per_contract=12_837, initial_ratio=1.1)
+    assert float(future.initial(1)) == pytest.approx(14_121, abs=1)
     mbt = load_venue("cme-mbt")
     slopes, intercepts = mbt.maintenance_lines(77_835 * 0.1, 77_835.0, "short")
     assert slopes.tolist() == [0.0]

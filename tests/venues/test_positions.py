@@ -115,7 +115,7 @@ def schedules(kind):
         FlatLeverage(max_leverage=5, liquidation_level=0.4, call_level=0.8),
         WindowedRates(windows=(MarginWindow("all", 0.1, 0.13),), maintenance_share=0.7),
     ]
-    return [*every, FixedPerContract(maintenance_per_contract=900.0)] if kind == "linear" else every
+    return [*every, FixedPerContract(maintenance_per_contract=900.0, initial_ratio=1.1)] if kind == "linear" else every
 
 
 CASES = [(kind, index) for kind in ("linear", "inverse") for index in range(len(schedules(kind)))]
