@@ -307,11 +307,11 @@ def _notes(venues: Mapping[str, Venue], grid: Grid, settings: Settings) -> str:
         for side in grid.sides:
             rates = {w.name: w.rate(side) for w in venue.margin.windows}
             if rates[window] < max(rates.values()):
-                other = max(rates, key=rates.__getitem__)
                 lines.append(
-                    f"{label}: the liquidation price of a {side} is that of the {window} window, in which it is "
-                    f"opened; in the {other} window it is nearer."
+                    f"{label}: the liquidation price is that of the {window} window, in which the position is opened; "
+                    f"in the {max(rates, key=rates.__getitem__)} window it is nearer."
                 )
+                break
     return "\n".join(lines)
 
 
