@@ -40,6 +40,7 @@ class _Contract(_Struct):
     multiplier: float
     tick: float | None = None
     lot: float | None = None
+    position_limit: float | None = None
 
 
 class _Margin(_Struct, tag_field="kind", kw_only=True):
