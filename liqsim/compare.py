@@ -33,7 +33,7 @@ from liqsim.errors import MarginRuleError, ParameterError
 from liqsim.models import OUPremium, PriceModel
 from liqsim.results import comparison_dataset, provenance, sweep_dataset
 from liqsim.stopping import read_groups
-from liqsim.venues import FlatLeverage, Venue
+from liqsim.venues import FlatLeverage, Venue, WindowedRates
 from liqsim.venues.words import NOT_STATED, rules_in_words, why_in_words
 
 __all__ = ["COMPARED", "compare_venues"]
@@ -108,8 +108,9 @@ def compare_venues(
         dims ``(venue,)`` and one more for each of side, leverage, stop given as a list. What :func:`sweep` gives, and
         ``call_price`` [quote], from which the venue may act at its discretion, ``max_leverage`` and ``is_allowed``; in
         words ``why`` the venue behaves as it does, the ``bearer`` of a loss beyond the margin, ``status`` and
-        ``us_persons``. ``attrs["left_out"]`` is JSON, venue to reason; ``attrs["notes"]`` names closed venues and
-        assumed values; ``attrs["own_paths"]`` is JSON, see below.
+        ``us_persons``. ``attrs["left_out"]`` is JSON, venue to reason; ``attrs["notes"]`` names closed venues,
+        assumed values, and liquidation prices that are nearer at other hours; ``attrs["own_paths"]`` is JSON, see
+        below.
 
     Raises
     ------
@@ -193,7 +194,7 @@ def compare_venues(
         currencies(kept),
         run.booked.group_paths,
         provenance("compare_venues", record, seed, settings.n_paths, run.booked.seconds)
-        | {"notes": notes_of(kept), "left_out": json.dumps(left_out), "own_paths": json.dumps(own_paths)},
+        | {"notes": _notes(kept, grid, settings), "left_out": json.dumps(left_out), "own_paths": json.dumps(own_paths)},
     )
     return comparison_dataset(
         ds,
@@ -294,6 +295,24 @@ def _prices(cell: Cell, settings: Settings) -> dict[str, np.ndarray]:
         venue = dataclasses.replace(cell.venue, margin=dataclasses.replace(margin, liquidation_level=level))
         call = entry_prices(dataclasses.replace(cell, venue=venue), settings)["liquidation_price"]
     return found | {"call_price": call}
+
+
+def _notes(venues: Mapping[str, Venue], grid: Grid, settings: Settings) -> str:
+    """What is closed and assumed, and of whom the price shown is not the nearest of the day."""
+    lines = notes_of(venues).splitlines()
+    for label, venue in venues.items():
+        window = entry_window(venue, settings)
+        if window is None or not isinstance(venue.margin, WindowedRates):
+            continue
+        for side in grid.sides:
+            rates = {w.name: w.rate(side) for w in venue.margin.windows}
+            if rates[window] < max(rates.values()):
+                lines.append(
+                    f"{label}: the liquidation price is that of the {window} window, in which the position is opened; "
+                    f"in the {max(rates, key=rates.__getitem__)} window it is nearer."
+                )
+                break
+    return "\n".join(lines)
 
 
 def _max_leverage(venue: Venue, notional: float, side: str, settings: Settings) -> float:

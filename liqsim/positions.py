@@ -138,7 +138,10 @@ def _to_tick(venue: Venue, price: FloatArray, entry_price: FloatArray) -> FloatA
         )
     steps = price / tick
     toward = np.where(price < entry_price, np.ceil(steps - 1e-9), np.floor(steps + 1e-9))
-    return np.asarray(np.where(np.isfinite(steps), toward * tick, price))
+    per_unit = round(1.0 / tick)  # a tenth is no float: a count of tenths over ten is the float nearest to the price
+    is_whole = per_unit > 0 and abs(per_unit * tick - 1.0) < 1e-12
+    rounded = toward / per_unit if is_whole else toward * tick
+    return np.asarray(np.where(np.isfinite(steps), rounded, price))
 
 
 def liquidation_price(

@@ -55,7 +55,7 @@ ESTIMATES: dict[str, tuple[str, str]] = {
     "closed_share": ("fraction of entry position", "expected share of the position that the venue closes"),
     "topped_up": (_FRACTION, "expected money added on margin calls"),
     "insurance_draw": (_FRACTION, "expected loss beyond the margin that the venue's fund covers"),
-    "uncovered_loss": (_FRACTION, "expected loss beyond margin and fund: auto-deleveraged or socialised"),
+    "uncovered_loss": (_FRACTION, "expected loss beyond margin and fund: auto-deleveraged, assigned or socialised"),
     "client_debit": (_FRACTION, "expected loss beyond the margin that the trader owes"),
 }
 PASSAGE_ESTIMATES: dict[str, tuple[str, str]] = {

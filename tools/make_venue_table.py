@@ -47,9 +47,12 @@ Simplified:
   orders fill whole; there is no slippage.
 - **Rounds of unknown size** close 5 % of the entry position each, until maintenance is covered again.
 - **Margin is isolated**, in the settlement currency: no haircuts, no conversion fees, no netting with other positions.
-- **Rules do not change within a run**: no margin resets, no tier updates, no changes of funding interval by notice.
+- **Rules do not change within a run**: no margin resets, no tier updates; the funding interval changes where
+  `PremiumFunding(changes=...)` says so.
 - **Price limits and halts** other than the closures of the file do not delay a close-out. Prices are not rounded to
   ticks.
+- **The fund behind a position** is taken to be large enough: no source states an amount. Kraken Derivatives names no
+  fund, so that others bear all of a loss there; `liquidation.insurance_fund` sets an amount.
 - **Fees** are the taker fees of the file. A liquidation fee takes no more than is left of the margin.
 """
 

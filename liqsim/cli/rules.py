@@ -141,8 +141,8 @@ def list_(as_json: bool) -> None:
             left=(0, 1, 2, 3, 4),
         )
     )
-    click.echo('\nGive what is missing in Python, lq.load_venue(ID).assume({"fees.taker": 0.0005}),')
-    click.echo("or in a section [assume.ID] of the configuration of liqsim sweep.")
+    click.echo("\nGive what is missing with --assume ID:NAME=VALUE (liqsim price, liqsim venues compare), in a section")
+    click.echo('[assume.ID] of a study (liqsim sweep), or in Python, lq.load_venue(ID).assume({"fees.taker": 0.0005}).')
 
 
 @venues.command()

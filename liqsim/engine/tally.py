@@ -406,7 +406,7 @@ def cell_sums(task: Pass, sums: Sums) -> CellSums:
         returned=returned,
         closed_share=Moments(n_liquidated, n_liquidated),
         topped_up=nothing,
-        uncovered=nothing,
+        uncovered=sum((ends.shortfall for ends in by_outcome.values()), nothing) if task.fund == 0.0 else nothing,
         weight_squares=_weight_squares(task, every),
     )
     return _add_carried(task, whole, sums.carried) if task.carries else whole

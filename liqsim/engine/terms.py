@@ -213,12 +213,13 @@ def liquidation_terms(venue: Venue, notional: float, price: float, top_up: float
         ratio = float(schedule.initial_rate(size, value, terms)) / need
     returns_rest = rule.residual != "none" and kind not in (TAKE_OVER, CUT_TIERS)  # tiers end in a take-over
     fee = (rule.fee_rate or 0.0) if rule.residual == "kept-minus-fee" and kind != TAKE_OVER else 0.0
-    carries = kind in (CUT, CALL) or fee > 0.0 or rule.insurance_fund is not None
-    if kind == CUT_TIERS and not carries:
+    if kind == CUT_TIERS:
         reach = np.asarray(size) * (_LARGEST_RATIO if contract.size_moves(schedule.unit) else 1.0)
         tier = schedule.tier_index(reach)
-        carries = tier is not None and int(tier) + 1 >= rule.steps_from_tier
-        kind = CUT_TIERS if carries else TAKE_OVER
+        if tier is None or int(tier) + 1 < rule.steps_from_tier:
+            kind, fee = TAKE_OVER, 0.0
+    # of a fund that is empty from the start nothing has to be followed: it covers nothing of any loss
+    carries = kind in (CUT, CUT_TIERS, CALL) or fee > 0.0 or bool(rule.insurance_fund)
     return {
         "returns_rest": returns_rest,
         "client_pays": rule.deficit == "client",

@@ -403,6 +403,7 @@ def _venue(label: str, venue: Mapping[str, Any]) -> dict[str, Any]:
         "hash": venue.get("hash", ""),
         "status": venue.get("status_note", "") if venue.get("status") == "closed" else "",
         "procedure": f"{liquidation.get('procedure', '')}, remainder {liquidation.get('residual', '')}",
+        "bearers": ", then ".join(liquidation.get("bearers", ())),
         "sources": [
             {
                 "covers": ", ".join(source["covers"]),

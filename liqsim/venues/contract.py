@@ -50,6 +50,8 @@ class Contract:
         Smallest price step, quote per base; absent where no source states it.
     lot : float, optional
         Smallest quantity step, base units (linear), quote units (inverse) or contracts (quanto).
+    position_limit : float, optional
+        Most contracts that one account may hold; None where no source states a limit.
 
     Notes
     -----
@@ -73,6 +75,7 @@ class Contract:
     multiplier: float = 1.0
     tick: float | None = None
     lot: float | None = None
+    position_limit: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ContractKind):
@@ -95,11 +98,10 @@ class Contract:
             unit = f"({self.settlement} per contract and {self.quote})"
         multiplier = number("Contract", "multiplier", self.multiplier, unit, low=0, low_open=True)
         object.__setattr__(self, "multiplier", multiplier)
-        for field in ("tick", "lot"):
+        for field, what in (("tick", "price step"), ("lot", "quantity step"), ("position_limit", "contracts")):
             value = getattr(self, field)
             if value is not None:
-                step = number("Contract", field, value, "(price or quantity step)", low=0, low_open=True)
-                object.__setattr__(self, field, step)
+                object.__setattr__(self, field, number("Contract", field, value, f"({what})", low=0, low_open=True))
 
     @property
     def is_inverse(self) -> bool:
@@ -179,4 +181,5 @@ class Contract:
             "multiplier": self.multiplier,
             "tick": self.tick,
             "lot": self.lot,
+            "position_limit": self.position_limit,
         }

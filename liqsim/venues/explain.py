@@ -12,6 +12,7 @@ import msgspec
 
 __all__ = ["explain", "explain_syntax"]
 
+_DATE_LIKE = re.compile(r"([\w.-]+)\s*=\s*(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})\s*(?:#.*)?$")
 _PATH = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
 _FORMS = {
     "interval": 'a duration with its unit, such as "8h"',
@@ -67,7 +68,10 @@ def explain_syntax(error: msgspec.DecodeError, text: str) -> str:
     """Say what a syntax error means, with the line in which it is."""
     found = re.search(r"line (\d+)", str(error))
     lines = text.splitlines()
-    shown = f": {lines[int(found[1]) - 1].strip()!r}" if found and int(found[1]) <= len(lines) else ""
+    line = lines[int(found[1]) - 1].strip() if found and int(found[1]) <= len(lines) else ""
+    if date := _DATE_LIKE.match(line):
+        return f"{date[1]}={date[2]} (line {found[1] if found else ''}) is not a day of the calendar; give YYYY-MM-DD"
+    shown = f": {line!r}" if line else ""
     return (
         f'not TOML: {error}{shown}; give lines such as kind = "linear", multiplier = 1.0, snapshot = 2026-08-29, '
         "under headings such as [contract]"

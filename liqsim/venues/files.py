@@ -40,6 +40,7 @@ class _Contract(_Struct):
     multiplier: float
     tick: float | None = None
     lot: float | None = None
+    position_limit: float | None = None
 
 
 class _Margin(_Struct, tag_field="kind", kw_only=True):
@@ -232,8 +233,9 @@ class _File(_Struct):
 
 _SECTIONS = ("contract", "margin", "funding", "fees", "liquidation", "rules")
 _WHOLE = ("margin_times", "closures")  # sections that have one source
-_AS_OF = re.compile(r"n/d|\d{4}|\d{4}-\d{2}|\d{4}-\d{4}|\d{4}-\d{2}-\d{2}")
-_FIRST_DATE = dt.date(2009, 1, 3)  # the first block of bitcoin
+_YEAR = r"(?:19|20)\d{2}"
+_AS_OF = re.compile(rf"n/d|{_YEAR}|{_YEAR}-(?:0[1-9]|1[0-2])|{_YEAR}-{_YEAR}|{_YEAR}-\d{{2}}-\d{{2}}")
+_FIRST_DATE, _LAST_DATE = dt.date(2009, 1, 3), dt.date(2099, 12, 31)  # the first is that of bitcoin's first block
 
 
 def _fields(section: str, value: Any) -> Iterator[str]:
@@ -302,8 +304,9 @@ def _schedule(m: Any) -> MarginSchedule:
 
 def _check_dates(file: _File) -> None:
     """Dates that cannot be: a snapshot before there was anything to trade, a source of the 31st of June."""
-    if file.snapshot < _FIRST_DATE:
-        raise VenueDataError(f"snapshot={file.snapshot} is before bitcoin; give a date from {_FIRST_DATE} on")
+    if not _FIRST_DATE <= file.snapshot <= _LAST_DATE:
+        when = "before bitcoin" if file.snapshot < _FIRST_DATE else "too late"
+        raise VenueDataError(f"snapshot={file.snapshot} is {when}; give a date from {_FIRST_DATE} to {_LAST_DATE}")
     for k, source in enumerate(file.sources, start=1):
         try:
             if _AS_OF.fullmatch(source.as_of) is None:

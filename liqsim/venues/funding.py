@@ -358,7 +358,7 @@ class BasisCarry(_Clock):
 
     def __post_init__(self) -> None:
         self._check_clock()
-        basis = number("BasisCarry", "basis", self.basis, "(fraction of value per year)", low=-10, high=10)
+        basis = number("BasisCarry", "basis", self.basis, "(fraction of value per year, 0.05 is 5 %)", low=-2, high=2)
         cost = number("BasisCarry", "roll_cost", self.roll_cost, "(fraction of notional per roll)", low=0, high=1)
         if self.roll_interval is not None:
             parse_days(self.roll_interval, "BasisCarry: roll_interval")

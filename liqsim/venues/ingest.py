@@ -73,8 +73,8 @@ def symbol_contract(
         named = "linear" if settle == quote else "inverse" if settle == base else "quanto"
         if named == "quanto" and contract is None:
             raise ParameterError(
-                f"symbol={symbol!r} is settled in {settle}, neither its base nor its quote currency: quanto contracts "
-                "are not margined here"
+                f"symbol={symbol!r} is settled in {settle}, neither its base nor its quote currency; give "
+                f'contract=Contract("quanto", {base!r}, {quote!r}, settlement={settle!r}, multiplier=...)'
             )
         if kind is not None and kind != named:
             raise ParameterError(

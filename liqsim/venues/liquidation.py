@@ -93,8 +93,8 @@ class Liquidation:
     bearers : tuple of str
         Who bears a loss beyond the margin, in order, such as ``("insurance fund", "auto-deleveraging")``.
     insurance_fund : float, optional
-        Amount, settlement currency, that stands behind this position's deficit. None: not stated, so the fund is
-        taken to be large enough.
+        Amount, settlement currency, that stands behind this position's deficit; 0 where the venue has no fund. None:
+        not stated, so the fund is taken to be large enough.
 
     Examples
     --------
@@ -265,8 +265,8 @@ def fillable_price(
     position_maintenance: ArrayLike,
     total_maintenance: ArrayLike,
     *,
-    bankruptcy_adjustment: float = 1.0,
-    spread_to_maintenance: float = 1.5,
+    bankruptcy_adjustment: float,
+    spread_to_maintenance: float,
 ) -> FloatArray:
     """Price at which a dYdX liquidation order may be filled.
 
@@ -279,7 +279,7 @@ def fillable_price(
     position_maintenance : array_like
         Maintenance margin of this position, quote currency.
     bankruptcy_adjustment, spread_to_maintenance : float
-        Venue parameters BA and SMMR.
+        Venue parameters BA and SMMR (1.0 and 1.5 in protocol/testing/genesis.sh, 2026-03-05).
 
     Returns
     -------

@@ -54,7 +54,7 @@ def list_venues() -> list[str]:
 def _dates(id: str) -> dict[dt.date, Path]:
     known = _snapshots()
     if id not in known:
-        near = difflib.get_close_matches(str(id), known, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(str(id).lower().replace("_", "-"), known, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
         raise VenueDataError(
             f"venue {id!r} is unknown; {hint}list_venues(), or `liqsim venues` in a shell, gives the identifiers"

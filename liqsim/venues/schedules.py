@@ -101,8 +101,8 @@ class FixedPerContract(ScheduleBase):
     ----------
     maintenance_per_contract : float
         Maintenance margin of one contract, quote currency.
-    initial_ratio : float
-        Initial over maintenance margin (CME: 1.10 for speculative accounts, 1.00 for members and hedgers).
+    initial_ratio : float, default 1
+        Initial over maintenance margin (CME asks more than 1 of speculative accounts, 1 of members and hedgers).
     closing_fee_rate : float, default 0
         Closing fee reserved on top of the requirement.
 
@@ -113,7 +113,7 @@ class FixedPerContract(ScheduleBase):
     """
 
     maintenance_per_contract: float
-    initial_ratio: float = 1.10
+    initial_ratio: float = 1.0
     unit: SizeUnit = "contracts"
 
     def __post_init__(self) -> None:

@@ -311,17 +311,23 @@ class Venue:
         return 1.0 / self.margin.initial_rate(size, self.contract.value(q, p), Terms(side, window=window))
 
     def max_notional(self, price: ArrayLike) -> FloatArray:
-        """Largest notional (quote currency) that the schedule covers at ``price``; inf for no limit."""
+        """Largest notional (quote currency) that schedule and position limit allow at ``price``; inf for no limit."""
         p = positive_array("price", price, "(quote per base)")
-        limit = np.full(p.shape, self.margin.max_notional)
-        if self.margin.unit == "quote":
-            return limit
-        if self.margin.unit == "base":
-            return limit * p
-        return limit * self.contract.multiplier * (1.0 if self.contract.is_inverse else p)
+        contracts = self.contract.multiplier * (np.ones_like(p) if self.contract.is_inverse else p)
+        of_unit = {"quote": np.ones_like(p), "base": p, "contracts": contracts}[self.margin.unit]
+        limit = self.margin.max_notional * of_unit
+        most = self.contract.position_limit
+        return np.asarray(limit if most is None else np.minimum(limit, most * contracts))
 
     def check_size(self, quantity: ArrayLike, price: ArrayLike) -> None:
-        """Raise MarginRuleError where a position is larger than the schedule allows."""
+        """Raise MarginRuleError where a position is larger than the schedule or the position limit allows."""
+        most = self.contract.position_limit
+        held = self.contract.size(quantity, price, "contracts")
+        if most is not None and np.any(held > most * (1.0 + 1e-12)):
+            raise MarginRuleError(
+                f"a position of {float(np.max(held)):,.12g} contracts is above the limit of {self.label}, "
+                f"{most:,.12g} contracts of {self.contract.multiplier:g}; make the position smaller"
+            )
         size = self.contract.size(quantity, price, self.margin.unit)
         limit = self.margin.max_notional
         over = size > limit * (1.0 + 1e-12)

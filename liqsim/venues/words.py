@@ -233,7 +233,8 @@ def rules_in_words(venue: Venue) -> dict[str, str]:
         "rules of": "" if venue.snapshot is None else venue.snapshot.isoformat(),
         "status": venue.status if not venue.status_note else f"{venue.status}: {venue.status_note}",
         "contract": _contract(contract),
-        "contract size": f"{contract.multiplier:g} {unit}",
+        "contract size": f"{contract.multiplier:g} {unit}"
+        + ("" if contract.position_limit is None else f", at most {contract.position_limit:,.10g} contracts"),
         "tick and lot": ", ".join(NOT_STATED if x is None else f"{x:g}" for x in (contract.tick, contract.lot)),
         "maximum leverage": _initial(venue.margin),
         "margin shape": shape,

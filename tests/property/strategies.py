@@ -113,7 +113,8 @@ def schedules(draw, contract, notional):
         )  # fmt: skip
     if shape == "per-contract":
         share = draw(st.floats(0.01, 0.1))
-        return FixedPerContract(maintenance_per_contract=share * PRICE * contract.multiplier, **fee)
+        money = share * PRICE * contract.multiplier
+        return FixedPerContract(maintenance_per_contract=money, initial_ratio=1.1, **fee)
     windows = [MarginWindow("day", 0.05, 0.06, "08:00", "16:00", "America/New_York"), MarginWindow("night", 0.12, 0.15)]
     return WindowedRates(
         windows=draw(st.sampled_from([windows, windows[1:]])), maintenance_share=draw(st.floats(0.3, 1.0))

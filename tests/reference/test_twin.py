@@ -82,7 +82,7 @@ def other(margin, contract, liquidation=Liquidation(), funding=None, **rules):  
 
 def future(**liquidation):
     return other(
-        FixedPerContract(maintenance_per_contract=1400.0), BITCOIN,
+        FixedPerContract(maintenance_per_contract=1400.0, initial_ratio=1.1), BITCOIN,
         Liquidation("margin-call", "kept", "client", **liquidation),
         BasisCarry(0.2, roll_interval="2D", roll_cost=1e-3),
         margin_times=CHICAGO, closures=(Closure("Fri 16:00", "Sun 17:00", "America/Chicago"),),

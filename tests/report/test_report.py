@@ -290,6 +290,7 @@ def test_a_comparison_has_its_own_report(compared: xr.Dataset, tmp_path: Path) -
         "Assumed, for no source states it: coinbase-bip: margin.maintenance_share = 0.8.",
         "bitmex-xbtusd is closed. The exchange closed on 2026-09-23",
         "insurance fund, then socialised loss",
+        "a loss beyond the margin is borne by",
         "by its own procedure",
         "Margin calls are not met",
     ):

@@ -222,6 +222,15 @@ def test_words(full):
     assert "bitmex-xbtusd is closed." in full.attrs["notes"]
 
 
+def test_a_price_that_is_nearer_at_other_hours_is_said_to_be_so(full):
+    """Opened at 10:00 in New York, where the rates of the night are higher; and at night, where they are not."""
+    at = {"leverage": 3, "side": ["long", "short"], "assume": {"coinbase-bip": ASSUMED["coinbase-bip"]}}
+    day = compare(["coinbase-bip"], start="2026-03-04T15:00Z", **at).attrs["notes"].splitlines()
+    words = "is that of the intraday window, in which the position is opened; in the overnight window it is nearer."
+    assert day[1:] == [f"coinbase-bip: the liquidation price {words}"]
+    assert "window" not in full.attrs["notes"]
+
+
 def test_paths_of_its_own_are_said_to_be_so(full):
     assert json.loads(full.attrs["own_paths"]) == ["kraken-spot-xbtusd"]
     assert json.loads(compare([PLAIN, STRICT]).attrs["own_paths"]) == []

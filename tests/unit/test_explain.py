@@ -56,7 +56,7 @@ def test_it_takes_what_a_sweep_takes():
         ("hyperliquid-btc", CARRIED, "the venue cuts a position in rounds"),
         ("binance-usdm-btcusdt", CARRIED, "the venue cuts a position to the cap of a lower tier"),
         ("cme-mbt", CARRIED, "the venue calls for margin"),
-        (dataclasses.replace(PLAIN, liquidation=Liquidation(insurance_fund=0.0)), CARRIED, "the fund behind"),
+        (dataclasses.replace(PLAIN, liquidation=Liquidation(insurance_fund=1.0)), CARRIED, "the fund behind"),
         (
             dataclasses.replace(PLAIN, liquidation=Liquidation("market", "kept-minus-fee", fee_rate=0.01)), CARRIED,
             "the venue's fee takes no more than what is left",

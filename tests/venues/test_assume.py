@@ -92,7 +92,7 @@ def test_what_is_open_but_not_needed_may_be_given():
     assert (mbt.liquidation.immediate_below, mbt.liquidation.insurance_fund) == (0.5, 1e6)
     assert load_venue("bybit-btcusdt").assume({"funding.cap": 0.003}).funding.cap == 0.003
     assert load_venue("dydx-btc-usd").assume({"funding.interest": 1e-4}).funding.interest == 1e-4
-    assert load_venue("bitmex-xbtusd").assume(lot=100.0).contract.lot == 100.0
+    assert load_venue("bitmex-xbtusd@2020-05-05").assume(lot=1.0).contract.lot == 1.0
     assert load_venue("cme-mbt").assume({}) == load_venue("cme-mbt")
 
 

@@ -111,7 +111,9 @@ SPOT = (_DATA / "kraken-spot-xbtusd_2026-02-10.toml").read_text()
             "snapshot='24.10.2024' is not allowed; give a date, YYYY-MM-DD",
         ),
         ("snapshot = 2024-10-24", "snapshot = 2024-10-24T12:00:00", "snapshot='2024-10-24T12:00:00' is not allowed"),
-        ("snapshot = 2024-10-24", "snapshot = 2024-02-30", "line 4.*'snapshot = 2024-02-30'"),
+        ("snapshot = 2024-10-24", "snapshot = 2024-02-30", r"snapshot=2024-02-30 \(line 4\) is not a day .*YYYY-MM-DD"),
+        ("snapshot = 2024-10-24", "snapshot = 24/10/2024  # day", r"snapshot=24/10/2024 \(line 4\) is not a day"),
+        ("snapshot = 2024-10-24", "snapshot = 2204-10-24", "snapshot=2204-10-24 is too late; .* to 2099-12-31"),
         (
             "snapshot = 2024-10-24",
             "snapshot = 1024-10-24",
@@ -123,6 +125,7 @@ SPOT = (_DATA / "kraken-spot-xbtusd_2026-02-10.toml").read_text()
             r"sources, row \d as_of='2024-06-31' is not a date; give \"YYYY-MM-DD\"",
         ),
         ('as_of = "n/d"', 'as_of = "last week"', "as_of='last week' is not a date"),
+        ('as_of = "n/d"', 'as_of = "2024-13"', "as_of='2024-13' is not a date"),
         # sources
         ('covers = ["margin.tiers"]', "covers = []", "margin.tiers has no source; name it in the covers list"),
         (
@@ -186,7 +189,7 @@ def test_the_file_the_key_the_value_and_the_form(tmp_path, old, new, message):
             "initial_ratio = 110",
             r"initial_ratio=110.0 is not allowed; give .* in \[1, 10\]",
         ),
-        (CME, "basis = 0.056", "basis = 56", r"basis=56.0 is not allowed.*\(fraction of value per year\)"),
+        (CME, "basis = 0.056", "basis = 5.6", r"basis=5.6 is not allowed.*\(fraction of value per year, 0.05 is 5 %\)"),
         (CME, 'roll_interval = "730h"\n', "", r"covers funding.roll_interval, which the file does not give"),
         (CME, '"rules.hours", "closures"]', '"rules.hours"]', "closures has no source"),
         (CME, 'bearers = ["client"]', 'bearers = [""]', r"bearers=\(?\[?''.* is not allowed; give names in order"),

@@ -93,6 +93,9 @@ def test_lines_and_prices_of_the_shipped_venues_agree(name, side):
 def test_unknown_venue_suggests_what_was_meant():
     with pytest.raises(VenueDataError, match=r"venue 'bitmx' is unknown; did you mean 'bitmex-xbtusd'\? list_venues"):
         load_venue("bitmx")
+    for name in ("BitMEX", "BITMEX_XBTUSD"):
+        with pytest.raises(VenueDataError, match=rf"venue '{name}' is unknown; did you mean 'bitmex-xbtusd'"):
+            load_venue(name)
     with pytest.raises(VenueDataError, match="venue 'zzzzzzzzzzzz' is unknown; list_venues"):
         load_venue("zzzzzzzzzzzz")
 
@@ -186,6 +189,7 @@ def test_bitmex_lowered_its_maintenance_margin_in_2020(date, rate):
     assert venue.margin.tiers[1].cap == (300.0 if date < "2021-08-31" else 350.0)
     assert venue.funding.cap == pytest.approx(0.75 * (0.01 - rate))
     assert venue.funding.change_cap == pytest.approx(0.75 * rate)
+    assert (venue.contract.tick, venue.contract.lot) == ((0.5, None) if date < "2024" else (0.1, 100.0))
 
 
 def test_new_rules_are_in_the_description_and_in_the_hash():

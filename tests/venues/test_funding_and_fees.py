@@ -139,6 +139,7 @@ def test_stamps_stand_on_the_clock_of_the_venue():
         assert (at.hour, at.minute, at.second) in {(4, 0, 0), (12, 0, 0), (20, 0, 0)}
 
 
+SPREAD = {"bankruptcy_adjustment": 1.0, "spread_to_maintenance": 0.1}
 HOUR = 3_600_000_000_000
 
 
@@ -250,12 +251,12 @@ def test_rollover():
         (lambda: PremiumFunding("8h", changes=(("1D", "1"),)), "changes: interval='1' cannot be read"),
         (lambda: PremiumFunding("8h", settlement="00:00"), r"settlement='00:00' is not allowed; give DailyTimes"),
         (lambda: FixedFunding(0.0, settlement=DailyTimes), "settlement=.* is not allowed"),
-        (lambda: BasisCarry(56.0), r"basis=56.0 is not allowed.*\(fraction of value per year\)"),
+        (lambda: BasisCarry(5.6), r"basis=5.6 is not allowed; .*\[-2, 2\] \(fraction of value per year, 0.05 is 5 %\)"),
         (lambda: BasisCarry(0.05, roll_cost=0.001), "roll_cost=0.001 is never charged; give roll_interval"),
         (lambda: BasisCarry(0.05, roll_interval="monthly"), "roll_interval='monthly' cannot be read"),
         (lambda: liquidation_buffer(1.0, 1.0, 2.0), "initial_margin=1.0 must be above threshold=2.0"),
         (lambda: margin_level(1.0, 0.0), "used_margin=0.0 must be positive"),
-        (lambda: fillable_price(0.0, 1.0, 1.0, 1.0, 1.0), "quantity=0.0 not 0"),
+        (lambda: fillable_price(0.0, 1.0, 1.0, 1.0, 1.0, **SPREAD), "quantity=0.0 not 0"),
         (lambda: bankruptcy_value(1.0, 1.0, 1.0, 1.0, 0.0), "total_maintenance=0.0 must be positive"),
     ],
 )
@@ -276,9 +277,9 @@ def test_fees_as_a_share_of_notional():
 def test_dydx_close_out_arithmetic():
     # dydxprotocol/v4-chain protocol/x/clob/keeper/liquidations_test.go, commit 84d4664, 2026-03-05
     assert float(bankruptcy_value(-0.05, 5e4, 0.0, 250.0, 500.0)) == 2500.0
-    assert float(fillable_price(0.1, 5e4, 499.0, 500.0, 500.0, spread_to_maintenance=0.1)) == pytest.approx(49_999)
-    assert float(fillable_price(-0.1, 5e4, 499.0, 500.0, 500.0, spread_to_maintenance=0.1)) == pytest.approx(50_001)
-    assert float(fillable_price(0.1, 5e4, -500.0, 500.0, 500.0, spread_to_maintenance=0.1)) == pytest.approx(49_500)
+    assert float(fillable_price(0.1, 5e4, 499.0, 500.0, 500.0, **SPREAD)) == pytest.approx(49_999)
+    assert float(fillable_price(-0.1, 5e4, 499.0, 500.0, 500.0, **SPREAD)) == pytest.approx(50_001)
+    assert float(fillable_price(0.1, 5e4, -500.0, 500.0, 500.0, **SPREAD)) == pytest.approx(49_500)
 
 
 def test_account_measures():

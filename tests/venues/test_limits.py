@@ -12,6 +12,7 @@ import pytest
 from scipy.stats import norm
 
 import liqsim as lq
+from liqsim.engine.terms import liquidation_terms
 from liqsim.venues import (
     BasisCarry,
     Closure,
@@ -239,10 +240,29 @@ def test_a_fund_that_never_runs_out_is_as_good_as_none_named(rule, contract, mon
 
 
 def test_a_fund_of_nothing_covers_nothing():
-    venue = flat(procedure="takeover", insurance_fund=0.0)
-    ds = sweep(venue)
-    assert float(ds.insurance_draw.max()) == 0
-    np.testing.assert_array_equal(ds.uncovered_loss, ds.shortfall)
+    """By either evaluator, and nothing else depends on it; the first serves whoever is closed whole."""
+    losses = [f"{name}{suffix}" for name in ("insurance_draw", "uncovered_loss") for suffix in ("", "_se")]
+    for rule in ({"procedure": "takeover"}, {"procedure": "incremental", "residual": "kept", "step_fraction": 0.3}):
+        at = {"gap_rule": "stop", "monitoring": "6h"}
+        one, other = sweep(flat(**rule, insurance_fund=0.0), **at), sweep(flat(**rule), **at)
+        assert float(abs(one.insurance_draw).max()) < ROUNDING
+        assert float(one.shortfall.max()) > 0
+        np.testing.assert_array_equal(one.uncovered_loss, one.shortfall)
+        np.testing.assert_array_equal(one.uncovered_loss_se, one.shortfall_se)
+        assert_same_bits(one.drop_vars(losses), other.drop_vars(losses))
+
+
+def test_a_position_that_is_taken_over_whole_shares_its_paths_records():
+    """The venue cuts and takes a fee in higher tiers only; below them it makes no difference that it would."""
+    tiers = WholePositionTiers(tiers=[(0, 1e6, 0.01, 50), (1e6, 2e6, 0.02, 25), (2e6, None, 0.03, 20)])
+    rule = Liquidation("tier-down", "kept-minus-fee", fee_rate=0.005, steps_from_tier=3)
+    small = dataclasses.replace(flat(), margin=tiers, liquidation=rule)
+    at = {"notional": 1e5, "leverage": [3, 10, 40], "stop": STOPS}
+    assert [liquidation_terms(small, notional, 6e4, 0.0)["carries"] for notional in (1e5, 1e6)] == [False, True]
+    taken_over = dataclasses.replace(small, liquidation=Liquidation("takeover"))
+    assert_same_bits(sweep(small, **at), sweep(taken_over, **at))
+    followed = dataclasses.replace(small, liquidation=dataclasses.replace(rule, insurance_fund=1e12))
+    assert_same(sweep(small, **at), sweep(followed, **at))
 
 
 STEEP = [(0, 4e4, 0.004, 125), (4e4, 8e4, 0.008, 80), (8e4, 1.2e5, 0.016, 55), (1.2e5, None, 0.019, 50)]

@@ -155,7 +155,8 @@ def test_linear_in_size_without_slope_is_the_flat_rule():
 
 def test_fixed_per_contract():
     # CME margins: 2020-04-28 12,837 USD with initial 14,121; MBT 2026-08-29 1,713 USD at 77,835
-    assert float(FixedPerContract(maintenance_per_contract=12_837).initial(1)) == pytest.approx(14_121, abs=1)
+    future = FixedPerContract(maintenance_per_contract=12_837, initial_ratio=1.1)
+    assert float(future.initial(1)) == pytest.approx(14_121, abs=1)
     mbt = load_venue("cme-mbt")
     slopes, intercepts = mbt.maintenance_lines(77_835 * 0.1, 77_835.0, "short")
     assert slopes.tolist() == [0.0]
@@ -296,6 +297,22 @@ def test_limits_in_quote():
     assert float(load_venue("kraken-pi-xbtusd").max_notional(6e4)) == 75e6
     deribit = load_venue("deribit-btc_usdc")
     assert float(deribit.max_notional(1e5)) == pytest.approx(0.98 / 5e-5 * 1e5)
+
+
+def test_a_position_limit_counts_contracts():
+    """Coinbase BIP: 6 500 000 contracts of 0.01 BTC."""
+    bip = load_venue("coinbase-bip").assume(maintenance_share=0.8)
+    np.testing.assert_allclose(bip.max_notional([6e4, 7e4]), [65_000 * 6e4, 65_000 * 7e4], rtol=1e-15)
+    at = {"entry_price": 6e4, "leverage": 3.0, "window": "overnight"}
+    assert liquidation_price(bip, quantity=65_000.0, **at) == liquidation_price(bip, quantity=1.0, **at)
+    message = r"6,500,100 contracts is above the limit of coinbase-bip, 2026-08-29, 6,500,000 contracts of 0\.01"
+    with pytest.raises(MarginRuleError, match=message):
+        liquidation_price(bip, quantity=65_001.0, **at)
+    inverse = dataclasses.replace(Venue.from_tiers([(0, 5e6, 0.01, 50)]), contract=Contract("inverse", multiplier=10.0))
+    few = dataclasses.replace(inverse, contract=dataclasses.replace(inverse.contract, position_limit=100.0))
+    assert (float(inverse.max_notional(6e4)), float(few.max_notional(6e4))) == (5e6, 1e3)
+    with pytest.raises(ParameterError, match=r"position_limit=0.* \(0, inf\) \(contracts\)"):
+        Contract("linear", position_limit=0)
 
 
 def test_money_per_contract_needs_a_linear_contract():

@@ -115,7 +115,7 @@ def schedules(kind):
         FlatLeverage(max_leverage=5, liquidation_level=0.4, call_level=0.8),
         WindowedRates(windows=(MarginWindow("all", 0.1, 0.13),), maintenance_share=0.7),
     ]
-    return [*every, FixedPerContract(maintenance_per_contract=900.0)] if kind == "linear" else every
+    return [*every, FixedPerContract(maintenance_per_contract=900.0, initial_ratio=1.1)] if kind == "linear" else every
 
 
 CASES = [(kind, index) for kind in ("linear", "inverse") for index in range(len(schedules(kind)))]
@@ -277,6 +277,7 @@ def test_bybit_forms():
 def test_bitmex_recorded_frame():
     # recorded exchange frames, 2019-01-19 (zsluedem/monkq): 1000 contracts, entry 3621, 5x, tick 0.5
     venue = load_venue("bitmex-xbtusd")
+    venue = dataclasses.replace(venue, contract=dataclasses.replace(venue.contract, tick=0.5))  # 0.1 by 2024
     terms = {"entry_price": 3621.0, "quantity": 1000.0, "leverage": 5}
     assert liquidation_price(venue, round_to_tick=True, **terms) == 3030.5
     assert liquidation_price(venue, **terms) == pytest.approx(1000 * 1e8 / 33_002_315, abs=0.05)
@@ -411,7 +412,11 @@ def test_a_window_is_refused_where_there_are_none(function):
 def test_rounding_is_a_flag(function):
     with pytest.raises(ParameterError, match="round_to_tick=1 is not allowed; give True or False"):
         function("bitmex-xbtusd", round_to_tick=1, **BITMEX)
-    assert function("bitmex-xbtusd", round_to_tick=np.True_, **BITMEX) % 0.5 == 0
+    for venue, tick, decimals in (("bitmex-xbtusd@2020-05-05", 0.5, 1), ("bitmex-xbtusd", 0.1, 1)):
+        exact = function(venue, **BITMEX)
+        price = function(venue, round_to_tick=np.True_, **BITMEX)
+        assert 0 <= price - exact < tick  # toward the entry of a long
+        assert price == round(round(price / tick) * tick, decimals)
 
 
 def test_what_no_source_states_is_asked_for_by_its_name():
