@@ -275,11 +275,11 @@ def sweep_pass(
     venue.check_known()
     margin = np.sort(1.0 / grid.leverage)
     window = timeline.window[0] or None
-    windows = list(dict.fromkeys(timeline.window)) or [""]
+    states = list(dict.fromkeys(zip(timeline.window, timeline.factor, strict=True)))
     try:
         for side in grid.sides:
             venue.check(grid.leverage, notional, price, side=side, window=window)
-        requirements = requirement_terms(venue, notional, price, grid.sides, windows)
+        requirements = requirement_terms(venue, notional, price, grid.sides, states)
     except ParameterError as error:
         if venue.id in str(error):
             raise
@@ -301,7 +301,7 @@ def sweep_pass(
         **funding_terms(venue, law["premium_start"]),
     }
     arrays = _arrays(margin, stop_long, stop_short, timeline)
-    arrays["set_of"][:] = [windows.index(name) for name in timeline.window]
+    arrays["set_of"][:] = [states.index(state) for state in zip(timeline.window, timeline.factor, strict=True)]
     if any(numbers["form"] == STEPS for pair in requirements["tiers"] for numbers in pair):
         arrays["retests"][1:] = 1  # a position that has grown into another tier meets another requirement
     return Pass(law, rules, arrays, timeline.horizons)
@@ -340,7 +340,7 @@ def passage_pass(model: PriceModel, levels: np.ndarray, timeline: Timeline, key:
         "key": key,
         "sides": [len(below) > 0, len(above) > 0],
         **fee_terms(free, 1.0),
-        **requirement_terms(free, 1.0, 1.0, SIDES, [""]),
+        **requirement_terms(free, 1.0, 1.0, SIDES, [("", 1.0)]),
         **liquidation_terms(free, 1.0, 1.0, 0.0),
         **funding_terms(None, 0.0),
     }
@@ -355,7 +355,7 @@ def watching_pass(task: Pass, model: PriceModel, levels: np.ndarray) -> Pass:
     timeline = Timeline(
         instant=task.arrays["instant"], pays=np.zeros(n), charge=(nothing, nothing), settles=none,
         watches=np.ones(n, dtype=np.uint8), retests=none, checks=none, calls=none, due=np.full(n, n, dtype=np.int32),
-        window=("",) * n, horizon=task.arrays["horizon"], horizons=task.horizons,
+        window=("",) * n, factor=(1.0,) * n, horizon=task.arrays["horizon"], horizons=task.horizons,
     )  # fmt: skip
     return passage_pass(model, levels, timeline, task.rules["key"])
 

@@ -34,7 +34,7 @@ SMALL_ROUND = 0.05
 
 _MOST_LINES = 64
 _MOST_TIERS = 256
-_MOST_SETS = 4
+_MOST_STATES = 4
 _LARGEST_RATIO = 10.0  # of a position's size to its size at entry: tiers beyond are left out
 _PAID_ON = {"entry": 0, "mark": 1, "index": 2}
 SELL, TAKE_OVER, CUT, CUT_TIERS, CALL = range(5)
@@ -102,6 +102,12 @@ def _tiers(venue: Venue, need: Requirement, factor: float | None) -> dict[str, A
         closing_fee_rate=need.closing_fee_rate * times,
     )
     per_margin = isinstance(venue.margin, FlatLeverage)
+    if per_margin and np.max(scaled.rates) >= 1.0:  # less leverage would be closed before more
+        raise ParameterError(
+            f"venue={venue.label}: an equity of {np.max(scaled.rates):g} times the used margin is asked for, all that "
+            "was posted or more, which cannot be simulated; keep call_level and liquidation_level, times "
+            "margin_changes, below 1"
+        )
     lines: list[tuple[float, float]] = []
     pieces = scaled.pieces()
     if factor is None:
@@ -126,10 +132,16 @@ def _tiers(venue: Venue, need: Requirement, factor: float | None) -> dict[str, A
     }
 
 
+def _changed(need: Requirement, factor: float) -> Requirement:
+    """A requirement that the venue has changed; the closing fee reserved with it stays."""
+    scaled = {name: getattr(need, name) * factor for name in ("rates", "deductions", "slope")}
+    return dataclasses.replace(need, **scaled)
+
+
 def requirement_terms(
-    venue: Venue, notional: float, price: float, sides: Sequence[str], windows: Sequence[str]
+    venue: Venue, notional: float, price: float, sides: Sequence[str], states: Sequence[tuple[str, float]]
 ) -> dict[str, Any]:
-    """Maintenance requirements, one set per margin window and one for occasional looks.
+    """Maintenance requirements, a set for each state of the rules and one for occasional looks in it.
 
     Parameters
     ----------
@@ -137,14 +149,15 @@ def requirement_terms(
     notional, price : float
     sides : sequence of str
         Sides that are simulated; the other's requirement is nothing.
-    windows : sequence of str
-        Margin windows that come to hold; one empty name where rates do not change.
+    states : sequence of (str, float)
+        Margin windows that come to hold, an empty name where rates do not change with the time of day, and what the
+        requirement is multiplied by then.
 
     Returns
     -------
     dict
-        ``tiers``: for every set, the requirement of longs and shorts. ``occasion``: the set used at margin tests and
-        discretionary looks.
+        ``tiers``: for every set, the requirement of longs and shorts. ``occasion``: the first of the sets used at
+        margin tests and discretionary looks, which stand in the order of the others.
     """
     procedure = venue.liquidation
     continuous: float | None = 1.0
@@ -159,21 +172,23 @@ def requirement_terms(
     )  # fmt: skip
     needs = [
         [
-            _requirement(venue, notional, price, side, window or None) if side in sides else nothing
+            _changed(_requirement(venue, notional, price, side, window or None), factor) if side in sides else nothing
             for side in ("long", "short")
         ]
-        for window in windows
+        for window, factor in states
     ]
-    sets = [[_tiers(venue, need, continuous) for need in pair] for pair in needs]
-    if len(windows) > 1 and occasional is not None:
+    if len({window for window, _ in states}) > 1 and occasional is not None:
         raise ParameterError(
             f"venue={venue.label}: margin that is tested at margin_times under rates that change with the time of day "
             "cannot be simulated; leave one of them out with dataclasses.replace"
         )
-    sets.append([_tiers(venue, need, occasional) for need in needs[0]])
-    if len(sets) > _MOST_SETS:
-        raise ParameterError(f"venue={venue.label} has {len(windows)} margin windows, more than {_MOST_SETS - 1}")
-    return {"tiers": sets, "occasion": len(sets) - 1}
+    if len(states) > _MOST_STATES:
+        raise ParameterError(
+            f"venue={venue.label} has {len(states)} requirements that take turns, by margin windows and "
+            f"margin_changes, more than the {_MOST_STATES} that can be simulated; leave some changes out"
+        )
+    sets = [[_tiers(venue, need, share) for need in pair] for share in (continuous, occasional) for pair in needs]
+    return {"tiers": sets, "occasion": len(states)}
 
 
 def liquidation_terms(venue: Venue, notional: float, price: float, top_up: float) -> dict[str, Any]:

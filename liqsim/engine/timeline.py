@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from liqsim.durations import DAYS_PER_YEAR
+from liqsim.durations import DAYS_PER_YEAR, parse_days
 from liqsim.errors import ParameterError
 from liqsim.models import OUPremium
 from liqsim.venues import BasisCarry, Rollover, Venue, WindowedRates
@@ -67,6 +68,8 @@ class Clock:
         For longs and shorts: what is charged besides, per entry notional, by instant (0 is entry).
     windows : list of (int, str)
         Margin window in force from each instant on; the first at 0. Empty where rates do not change.
+    changes : list of (int, float)
+        What the maintenance requirement is multiplied by from each instant on.
     closed : list of (int, int)
         Hours without trading.
     tests : ndarray
@@ -81,6 +84,7 @@ class Clock:
     settlements: np.ndarray = field(default_factory=_instants)
     charges: tuple[dict[int, float], dict[int, float]] = ({}, {})
     windows: tuple[tuple[int, str], ...] = ()
+    changes: tuple[tuple[int, float], ...] = ()
     closed: tuple[tuple[int, int], ...] = ()
     tests: np.ndarray = field(default_factory=_instants)
     deadline: int | None = None
@@ -105,7 +109,7 @@ class Clock:
         if self.deadline:
             found.append(self.deadlines())
         found += [_instants(edge for span in self.closed for edge in span)]
-        found += [_instants(at for at, _ in self.windows)]
+        found += [_instants(at for at, _ in self.windows), _instants(at for at, _ in self.changes)]
         found += [_instants(by_instant) for by_instant in self.charges]
         if len(self.payments) == 0:
             found.append(np.arange(_NANOSECONDS_PER_DAY, self.end + 1, _NANOSECONDS_PER_DAY, dtype=np.int64))
@@ -173,6 +177,7 @@ def venue_clock(venue: Venue | None, end: int, start: dt.datetime | None, price:
         settlements=_instants(settlements),
         charges=charges,
         windows=windows,
+        changes=tuple((to_nanoseconds(parse_days(after)), factor) for after, factor in venue.margin_changes),
         closed=closed,
         tests=_instants(tests),
         deadline=deadline,
@@ -207,6 +212,8 @@ class Timeline:
         Interval at whose end a call made at the end of this one falls due; ``n_intervals`` if beyond the horizon.
     window : tuple of str, shape (n_intervals,)
         Margin window in force; empty names where rates do not change.
+    factor : tuple of float, shape (n_intervals,)
+        What the maintenance requirement is multiplied by.
     horizon : ndarray of int32, shape (n_intervals,)
         Which of ``horizons`` ends with the interval, or -1.
     horizons : tuple of int
@@ -223,6 +230,7 @@ class Timeline:
     calls: np.ndarray
     due: np.ndarray
     window: tuple[str, ...]
+    factor: tuple[float, ...]
     horizon: np.ndarray
     horizons: tuple[int, ...]
 
@@ -309,6 +317,12 @@ def _cut(grid: np.ndarray, memory: int) -> np.ndarray:
     return np.union1d(grid, added[distance < length[:, np.newaxis]])
 
 
+def _in_force(since: Sequence[tuple[int, Any]], at: np.ndarray, before: Any) -> tuple[Any, ...]:
+    """What holds at each instant, given from when on; ``before`` the first of these."""
+    values = [before, *(value for _, value in since)]
+    return tuple(values[k] for k in np.searchsorted(_instants(t for t, _ in since), at, side="right").tolist())
+
+
 def _build(
     horizons: list[int], group: list[int], clock: Clock, grid: np.ndarray, looks: np.ndarray, memory: int | None
 ) -> Timeline:
@@ -334,7 +348,7 @@ def _build(
         reopens |= instants == closes
     discrete = len(looks) > 0
     checks = (np.isin(instants, looks) & ~is_closed) if discrete else reopens
-    switched = np.isin(starts, _instants(at for at, _ in clock.windows if at > 0))
+    switched = np.isin(starts, _instants(at for at, _ in (*clock.windows, *clock.changes) if at > 0))
     moved = (pays > 0) | settles | (charge[0][1:] != 0) | (charge[1][1:] != 0)
     retests = switched | np.concatenate([[bool(charge[0][0] or charge[1][0])], moved[:-1]])
     tests = np.isin(instants, clock.tests)
@@ -345,8 +359,6 @@ def _build(
         due[place] = np.searchsorted(instants, clock.deadlines()[called])
     falls_due = np.zeros(n, dtype=bool)
     falls_due[due[tests & (due < n)]] = True
-    names = [name for _, name in clock.windows]
-    since = np.array([at for at, _ in clock.windows], dtype=np.int64)
     order = sorted(group, key=lambda i: horizons[i])
     horizon = np.full(n, -1, dtype=np.int32)
     horizon[np.searchsorted(instants, ends)] = np.arange(len(ends))
@@ -360,7 +372,8 @@ def _build(
         checks=checks.astype(np.uint8),
         calls=(tests + 2 * falls_due).astype(np.uint8),
         due=due,
-        window=tuple(names[np.searchsorted(since, at, side="right") - 1] if names else "" for at in starts.tolist()),
+        window=_in_force(clock.windows, starts, ""),
+        factor=_in_force(clock.changes, starts, 1.0),
         horizon=horizon,
         horizons=tuple(order),
     )

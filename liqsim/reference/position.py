@@ -196,7 +196,7 @@ class Position:
     def test(self, k: int, w: float) -> None:
         """Margin is tested at the end of interval ``k``, or a call made earlier falls due."""
         p, arrays = self.rules["procedure"], self.task.arrays
-        tiers = self.rules["tiers"][self.rules["occasion"]][self.side]
+        tiers = self.rules["tiers"][self.rules["occasion"] + int(arrays["set_of"][k])][self.side]
         is_due = self.due == k
         if not is_due and not (arrays["calls"][k] & 1 and self.due < 0 and self.falls_short(tiers, w)):
             return

@@ -72,7 +72,7 @@ def cell_outcome(task: Pass, path: Path, side: int, row: int, column: int, horiz
         if event.kind == "test":
             position.test(event.k, w)
         elif event.kind == "visit":
-            if position.falls_short(rules["tiers"][rules["occasion"]][side], w):
+            if position.falls_short(rules["tiers"][rules["occasion"] + int(arrays["set_of"][event.k])][side], w):
                 if not task.carries:
                     return _whole_liquidation(position, event.t, event.x)
                 if rules["procedure"]["kind"] == TAKE_OVER:

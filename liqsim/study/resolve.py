@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime as dt
 import difflib
 import itertools
@@ -49,7 +50,7 @@ _ELSEWHERE = {
     "control": "control variates need groups of paths, and those of a longer run are other groups",
     "importance": "its errors come from groups of paths, and those of a longer run are other groups",
 }
-_VENUE_KEYS = {"id", "file", "toml", "assume"}
+_VENUE_KEYS = {"id", "file", "toml", "assume", "margin_changes"}
 _MOST_MODELS = 100_000
 
 
@@ -328,7 +329,7 @@ def _venues(document: Document, table: StudyTable) -> tuple[Any, Any]:
     _check_assumed(document, table.assume, known)
     venues: dict[str, Venue] = {}
     tables: dict[str, Any] = {}
-    for k, (text, venue, assume) in enumerate(found):
+    for k, (kept, venue, assume) in enumerate(found):
         label = labels[k] if labels else venue.id
         more = table.assume.get(label, table.assume.get(venue.id, {}))
         assumed = dict(_dotted(assume)) | dict(_dotted(more))
@@ -336,7 +337,7 @@ def _venues(document: Document, table: StudyTable) -> tuple[Any, Any]:
             venues[label] = venue.assume(assumed) if assumed else venue
         except ParameterError as error:
             refuse(document, ("assume", venue.id), str(error), type(error))
-        tables[label] = {"toml": text, **({"assume": assumed} if assumed else {})}
+        tables[label] = kept | ({"assume": assumed} if assumed else {})
     if labels:
         return venues, tables
     return next(iter(venues.values())), next(iter(tables.values()))
@@ -352,16 +353,24 @@ def _check_assumed(document: Document, assume: Mapping[str, Any], known: Collect
             refuse(document, ("assume", key), f"assume.{key}={values!r} is not a table; write [assume.{key}]")
 
 
-def _venue(document: Document, steps: Steps, value: Any) -> tuple[str, Venue, dict[str, Any]]:
-    """Text of a venue's file, the venue, and what is to be assumed of it."""
+def _venue(document: Document, steps: Steps, value: Any) -> tuple[dict[str, Any], Venue, dict[str, Any]]:
+    """What repeats a venue, its file's text above all; the venue; and what is to be assumed of it."""
     if isinstance(value, dict):
         table = checked(document, steps, value, VenueTable)
         if sum(x is not None for x in (table.id, table.file, table.toml)) != 1:
             refuse(document, steps, "a venue is one of id, file and toml; give exactly one of them")
         if table.toml is not None:
-            return table.toml, parse_venue(table.toml, f"{document.name}, {'.'.join(map(str, steps))}"), table.assume
-        text, venue, _ = _venue(document, steps, table.id or table.file)
-        return text, venue, table.assume
+            kept: dict[str, Any] = {"toml": table.toml}
+            venue = parse_venue(table.toml, f"{document.name}, {'.'.join(map(str, steps))}")
+        else:
+            kept, venue, _ = _venue(document, steps, table.id or table.file)
+        if table.margin_changes:
+            try:
+                venue = dataclasses.replace(venue, margin_changes=tuple(table.margin_changes))
+            except ParameterError as error:
+                refuse(document, (*steps, "margin_changes"), str(error), type(error))
+            kept = kept | {"margin_changes": [list(pair) for pair in table.margin_changes]}
+        return kept, venue, table.assume
     if not isinstance(value, str):
         refuse(document, steps, f"venue={value!r} is not an id or a file name; liqsim venues lists the ids")
     if value.endswith(".toml"):
@@ -377,7 +386,7 @@ def _venue(document: Document, steps: Steps, value: Any) -> tuple[str, Venue, di
         except ParameterError as error:
             refuse(document, steps, str(error), type(error))
     text = path.read_text("utf-8")
-    return text, parse_venue(text, path.name), {}
+    return {"toml": text}, parse_venue(text, path.name), {}
 
 
 def _dotted(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -53,6 +53,7 @@ class VenueTable(_Table):
     file: str | None = None
     toml: str | None = None
     assume: dict[str, Any] = {}
+    margin_changes: list[tuple[str, float]] = []
 
 
 class _GbmTable(_Table):

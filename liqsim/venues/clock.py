@@ -18,12 +18,13 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 
+from liqsim.durations import Duration, parse_days
 from liqsim.errors import ParameterError, VenueDataError
 
 if TYPE_CHECKING:
     from liqsim.venues.schedules import MarginWindow
 
-__all__ = ["WEEKDAYS", "Closure", "DailyTimes", "closed_windows", "parse_start", "window_switches"]
+__all__ = ["WEEKDAYS", "Closure", "DailyTimes", "ascending_changes", "closed_windows", "parse_start", "window_switches"]
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -290,6 +291,25 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             union.append((a, b))
     return union
+
+
+def ascending_changes(owner: str, name: str, changes: Any, form: str) -> tuple[tuple[Duration, Any], ...]:
+    """Check that ``changes`` are pairs of a time after entry and what holds from then on, in ascending order.
+
+    Raises
+    ------
+    ParameterError
+        If they are not; ``form`` says how to give them.
+    """
+    try:
+        pairs = tuple((after, value) for after, value in changes)
+    except (TypeError, ValueError):
+        raise ParameterError(f"{owner}: {name}={changes!r} is not a list of pairs; {form}") from None
+    days = [parse_days(after, f"{owner}: {name}: time after entry") for after, _ in pairs]
+    for k in range(1, len(days)):
+        if days[k] <= days[k - 1]:
+            raise ParameterError(f"{owner}: {name}: {pairs[k][0]!r} does not come after {pairs[k - 1][0]!r}; {form}")
+    return pairs
 
 
 def closed_windows(closures: Iterable[Closure], start: dt.datetime, end: dt.datetime) -> list[tuple[int, int]]:

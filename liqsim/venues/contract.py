@@ -181,5 +181,4 @@ class Contract:
             "multiplier": self.multiplier,
             "tick": self.tick,
             "lot": self.lot,
-            "position_limit": self.position_limit,
-        }
+        } | ({} if self.position_limit is None else {"position_limit": self.position_limit})

@@ -6,7 +6,6 @@ import datetime as dt
 import math
 import re
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike
 from liqsim.durations import DAYS_PER_YEAR, Duration, duration_text, parse_days
 from liqsim.errors import ParameterError
 from liqsim.models._checks import number
-from liqsim.venues.clock import DailyTimes, parse_start
+from liqsim.venues.clock import DailyTimes, ascending_changes, parse_start
 from liqsim.venues.contract import FloatArray, side_sign
 
 __all__ = ["BasisCarry", "FixedFunding", "FundingNotional", "FundingRule", "PremiumFunding", "Rollover"]
@@ -57,16 +56,9 @@ class _Clock:
 
     def _check_changes(self, owner: str) -> None:
         form = 'give (time after entry, new interval) pairs in ascending order, such as (("10D", "1h"),)'
-        try:
-            pairs = tuple((after, interval) for after, interval in self.changes)
-        except (TypeError, ValueError):
-            raise ParameterError(f"{owner}: changes={self.changes!r} is not a list of pairs; {form}") from None
-        for after, interval in pairs:
-            parse_days(after, f"{owner}: changes: time after entry")
+        pairs = ascending_changes(owner, "changes", self.changes, form)
+        for _, interval in pairs:
             parse_days(interval, f"{owner}: changes: interval")
-        for (one, _), (two, _) in pairwise(pairs):
-            if parse_days(two) <= parse_days(one):
-                raise ParameterError(f"{owner}: changes: {two!r} does not come after {one!r}; {form}")
         if not isinstance(self.changes, tuple) or pairs:
             object.__setattr__(self, "changes", pairs)
 

@@ -128,4 +128,5 @@ def _venue(values: Mapping[str, Any]) -> Venue:
         absent=tuple(values["absent"].items()),
         margin_times=_times(values["margin_times"]),
         closures=tuple(_closure(closure) for closure in values["closures"]),
+        margin_changes=tuple((after, factor) for after, factor in values.get("margin_changes", ())),
     )

@@ -14,9 +14,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from liqsim.durations import Duration, duration_text
 from liqsim.errors import MarginRuleError, ParameterError
+from liqsim.models._checks import number
 from liqsim.venues import gaps
-from liqsim.venues.clock import Closure, DailyTimes
+from liqsim.venues.clock import Closure, DailyTimes, ascending_changes
 from liqsim.venues.contract import Contract, FloatArray, SizeUnit, side_sign
 from liqsim.venues.fees import Fees
 from liqsim.venues.funding import FundingRule
@@ -125,6 +127,9 @@ class Venue:
     closures : tuple of Closure
         Hours without trading: no stop, no forced close, no margin test. A test at the very instant at which trading
         stops takes place: it uses the closing price.
+    margin_changes : tuple of (duration, float), optional
+        Time after entry and what the maintenance requirement of open positions is multiplied by from then on,
+        ascending: the venue resets its margins within a run. The opening requirement stays.
     us_persons : bool, optional
         Whether US persons may trade the product; None where it depends on more than that.
     jurisdictions : str
@@ -164,6 +169,7 @@ class Venue:
     closures: tuple[Closure, ...] = ()
     us_persons: bool | None = None
     jurisdictions: str = ""
+    margin_changes: tuple[tuple[Duration, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not (isinstance(self.id, str) and self.id):
@@ -194,6 +200,17 @@ class Venue:
         object.__setattr__(self, "closures", closures)
         if self.us_persons is not None and not isinstance(self.us_persons, bool):
             raise ParameterError(f"Venue: us_persons={self.us_persons!r} is not allowed; give True, False or None")
+        self._check_margin_changes()
+
+    def _check_margin_changes(self) -> None:
+        form = 'give (time after entry, factor) pairs in ascending order, such as (("10D", 1.3),)'
+        pairs = ascending_changes("Venue", "margin_changes", self.margin_changes, form)
+        unit = "(of the requirement at entry, 1.3 is 30 % more)"
+        checked = [
+            (after, number("Venue", "margin_changes", factor, unit, low=0, high=100, low_open=True))
+            for after, factor in pairs
+        ]
+        object.__setattr__(self, "margin_changes", tuple(checked))
 
     @classmethod
     def from_tiers(
@@ -451,6 +468,7 @@ class Venue:
 
     def to_dict(self) -> dict[str, Any]:
         """All rules as plain values, for provenance; infinities are the text ``"inf"``."""
+        changes = [[duration_text(after), factor] for after, factor in self.margin_changes]
         return _plain(
             {
                 "id": self.id,
@@ -475,6 +493,7 @@ class Venue:
                 "sources": [s.to_dict() for s in self.sources],
                 "absent": {k: v for k, v in self.absent},
             }
+            | ({"margin_changes": changes} if changes else {})
         )
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from liqsim.durations import duration_text
 from liqsim.venues.clock import WEEKDAYS, Closure, DailyTimes
 from liqsim.venues.contract import Contract
 from liqsim.venues.funding import BasisCarry, FixedFunding, FundingRule, Rollover
@@ -240,6 +241,7 @@ def rules_in_words(venue: Venue) -> dict[str, str]:
         "margin shape": shape,
         "maintenance": rates,
         "closing fee": percent(venue.margin.closing_fee_rate) + " reserved" if venue.margin.closing_fee_rate else "",
+        "margin changes": ", ".join(f"x {x:g} after {duration_text(t)}" for t, x in venue.margin_changes),
         "margin tested": "all the time" if venue.margin_times is None else times_text(venue.margin_times),
         "funding": funding_text(venue.funding),
         "funding cash": "" if venue.funding is None else "at once" if settlement is None else times_text(settlement),

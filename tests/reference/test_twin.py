@@ -174,6 +174,31 @@ CASES = {  # model, venue, premium, monitoring, gap rule, leverages, top-up
     "margin calls with a floor": (
         MERTON, future(deadline="30h", immediate_below=0.9), None, None, "liquidation", LOW, 0.05,
     ),
+    "margin that is raised and lowered, funded": (
+        KOU,
+        dataclasses.replace(tiered("linear", BITMEX_LIKE, STEEP, **CUT), margin_changes=(("7h", 2.0), ("36h", 0.5))),
+        PREMIUM,
+    ),
+    "margin calls after a reset": (
+        KOU, dataclasses.replace(future(deadline="1D", immediate_below=0.5), margin_changes=(("20h", 1.3),)),
+        None, None, "liquidation", LOW, 0.03,
+    ),
+    "spot on margin, levels that change": (
+        GBM,
+        other(
+            FlatLeverage(max_leverage=5.0, liquidation_level=0.4, call_level=0.8), Contract("linear"),
+            Liquidation("discretionary", "kept", "client", hazard=3.0), margin_changes=(("1D", 1.2),),
+        ),
+        None, None, "liquidation", LOW,
+    ),
+    "windows that are raised": (
+        KOU,
+        other(
+            WINDOWS, Contract("linear"), Liquidation("market", "kept", "client"), DEFERRED,
+            margin_changes=(("30h", 1.2),),
+        ),
+        INFORMED, None, "liquidation", LOW,
+    ),
     "margin calls due at once": (GBM, future(deadline="0h"), None, None, "liquidation", LOW, 0.0),
 }  # fmt: skip
 

@@ -3,14 +3,18 @@ import datetime as dt
 import json
 
 import msgspec
+import numpy as np
 import pytest
 
+import liqsim
 from liqsim.errors import MarginRuleError, ParameterError, VenueDataError
 from liqsim.positions import bankruptcy_price, liquidation_price
 from liqsim.venues import Venue, list_venues, load_venue
 from liqsim.venues.files import read_venue
+from liqsim.venues.plain import venue_from_dict
 from liqsim.venues.registry import _DATA
 from liqsim.venues.venue import CONFIDENCE
+from liqsim.venues.words import different_rules
 
 FILES = sorted(_DATA.glob("*.toml"))
 NAMED = {
@@ -207,6 +211,7 @@ def test_new_rules_are_in_the_description_and_in_the_hash():
         {"margin_times": None},
         {"us_persons": None},
         {"jurisdictions": "somewhere"},
+        {"margin_changes": (("2D", 1.3),)},
         {"liquidation": dataclasses.replace(venue.liquidation, deadline="2h")},
     ):
         assert dataclasses.replace(venue, **change).hash != venue.hash
@@ -223,11 +228,52 @@ def test_new_rules_are_in_the_description_and_in_the_hash():
         ({"us_persons": "no"}, "us_persons='no' is not allowed; give True, False or None"),
         ({"funding": 0.01}, r"funding=0.01 is not a funding rule; give .*BasisCarry\(...\)"),
         ({"liquidation": "market"}, "liquidation='market' is not allowed; give a Liquidation"),
+        (
+            {"margin_changes": 1.3},
+            r"Venue: margin_changes=1.3 is not a list of pairs; give \(time after entry, factor\)",
+        ),
+        ({"margin_changes": (("2D", 1.3), ("1D", 1.1))}, "margin_changes: '1D' does not come after '2D'; give"),
+        ({"margin_changes": (("2x", 1.3),)}, "Venue: margin_changes: time after entry='2x'"),
+        ({"margin_changes": (("2D", 0.0),)}, r"margin_changes=0.0 .* \(0, 100\] .*1.3 is 30 % more"),
     ],
 )
 def test_rules_of_another_kind_are_refused(change, message):
     with pytest.raises(ParameterError, match=message):
         dataclasses.replace(load_venue("cme-mbt"), **change)
+
+
+def test_margin_changes():
+    """They are rules of the venue: in its plain values, its words, and no requirement at entry."""
+    plain = load_venue("cme-mbt")
+    changed = dataclasses.replace(plain, margin_changes=[(np.timedelta64(36, "h"), 2), ("3D", 0.5)])
+    assert changed.to_dict()["margin_changes"] == [["1.5D", 2.0], ["3D", 0.5]]
+    assert "margin_changes" not in plain.to_dict()
+    again = venue_from_dict(changed.to_dict())
+    assert again.hash == changed.hash
+    assert again.margin_changes == (("1.5D", 2.0), ("3D", 0.5))
+    assert different_rules(plain, changed) == {"margin changes": ("", "x 2 after 1.5D, x 0.5 after 3D")}
+    position = {"side": "long", "entry_price": 60_000.0, "quantity": 10, "leverage": 1.5}
+    assert liqsim.liquidation_price(changed, **position) == liqsim.liquidation_price(plain, **position)
+
+
+@pytest.mark.parametrize(
+    ("venue", "changes", "message"),
+    [
+        (
+            "bitmex-xbtusd",
+            [(f"{k + 1}D", 1.1) for k in range(4)],
+            "has 5 requirements that take turns, .* more than the 4",
+        ),
+        ("kraken-spot-xbtusd", [("1D", 1.3)], "an equity of 1.04 times the used margin is asked for, .* below 1"),
+    ],
+)
+def test_margin_changes_that_cannot_be_simulated(venue, changes, message):
+    rules = load_venue(venue)
+    if rules.needs():
+        rules = rules.assume({"fees.taker": 0.0026}, hazard=0.5)
+    rules = dataclasses.replace(rules, margin_changes=[(after, x + k) for k, (after, x) in enumerate(changes)])
+    with pytest.raises(ParameterError, match=message):
+        liqsim.sweep(liqsim.GBM(0.6), rules, leverage=2, horizon="10D", n_paths=100)
 
 
 def test_a_closed_venue_loads_with_its_status():

@@ -6,7 +6,7 @@ cdef enum:
     LANES = 256
     LINES = 64           # affine pieces of the maintenance requirement, at most
     TIERS = 256          # its tiers, at most
-    SETS = 4             # requirements that take turns, or are looked at on occasions of their own, at most
+    SETS = 8             # requirements that take turns, and as many that are looked at on occasion, at most
     TILTS = 16           # laws besides the model's own that paths may be drawn from, at most
     BUFFER = 64          # records that wait to be booked; they and their values fit in L1
     KINDS = 6
@@ -76,7 +76,7 @@ cdef struct Rules:
     int defers                   # funding accrues and is paid at settlements
     int carries                  # positions live on after the venue has acted on them: see carried.pxd
     int has_side[2]
-    int occasion                 # the requirement by which margin is tested at calls and visits
+    int occasion                 # from here on: the requirements by which margin is tested at calls and visits, one for each
     Procedure procedure
     Tiers tiers[SETS][2]
     double entry_fee, exit_fee, exit_money    # exit: share of the value then, and money whatever the price

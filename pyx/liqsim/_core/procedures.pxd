@@ -276,7 +276,7 @@ cdef inline void visit_carried(Carried *c, Block *b, const Rules *rules, int hor
                                double t) noexcept nogil:
     # The venue looks of its own accord and closes what does not meet the requirement kept for such occasions.
     cdef double d = direction(rules, side)
-    cdef const Tiers *tiers = &rules.tiers[rules.occasion][side]
+    cdef const Tiers *tiers = &rules.tiers[rules.occasion + b.set_in_force][side]
     cdef double w = vexp(-x if rules.inverse else x)
     cdef int n, row
     for row in range(c.rows[side]):
@@ -298,7 +298,7 @@ cdef inline void call(Carried *c, Block *b, const Rules *rules, int n, int horiz
     # Position n is below the requirement when margin is tested at the end of interval k: the trader pays if they will,
     # otherwise everything is sold at the deadline.
     cdef const Procedure *p = &rules.procedure
-    cdef const Tiers *tiers = &rules.tiers[rules.occasion][c.side[n]]
+    cdef const Tiers *tiers = &rules.tiers[rules.occasion + b.set_in_force][c.side[n]]
     cdef double amount = p.initial_ratio * requirement(tiers, c.q[n], w, rules.margin[c.row[n]]) - equity(c, rules, n, w)
     c.is_called[n] = 1
     if amount <= p.top_up - c.topped[n]:
@@ -324,7 +324,7 @@ cdef inline void call_margin(Carried *c, Block *b, const Rules *rules, int horiz
         w[i] = vexp(turn * b.all.x[i])
     for side in range(2):
         d = direction(rules, side)
-        tiers = &rules.tiers[rules.occasion][side]
+        tiers = &rules.tiers[rules.occasion + b.set_in_force][side]
         memset(b.mark, 0, b.n * sizeof(int32_t))    # lanes in which something has been called
         for row in range(c.rows[side]):
             if c.alive[side * c.n_rows + row] == 0:

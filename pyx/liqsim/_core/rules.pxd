@@ -106,7 +106,7 @@ cdef inline void visit(Block *b, const Law *law, const Rules *rules, int64_t *ta
                        double w, double t) noexcept nogil:
     # The venue looks at the account by the requirement kept for such occasions and closes what does not meet it.
     cdef double d = direction(rules, side)
-    cdef const Tiers *tiers = &rules.tiers[rules.occasion][side]
+    cdef const Tiers *tiers = &rules.tiers[rules.occasion + b.set_in_force][side]
     cdef const Tiers *usual = &rules.tiers[b.set_in_force][side]
     cdef int row = b.row[side][lane]
     cdef double paid = b.paid[side][lane]

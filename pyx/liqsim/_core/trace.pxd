@@ -73,7 +73,7 @@ cdef inline const Tiers *tested(const Block *b, int side) noexcept nogil:
     cdef const Rules *rules = b.trace.rules
     if rules.tiers[b.set_in_force][side].form != NEVER:
         return &rules.tiers[b.set_in_force][side]
-    return &rules.tiers[rules.occasion][side]
+    return &rules.tiers[rules.occasion + b.set_in_force][side]
 
 
 cdef inline double *write_row(Block *b, int kind, int k, double index, double t, double x, int only) noexcept nogil:
