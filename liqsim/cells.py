@@ -15,6 +15,7 @@ import numpy as np
 
 from liqsim.arguments import Settings
 from liqsim.control import Control, make_control
+from liqsim.durations import duration_text
 from liqsim.engine.plan import SIDES, Grid, Pass, sweep_pass, tilted_passes
 from liqsim.engine.run import run_groups
 from liqsim.engine.tally import Sums, cell_sums
@@ -382,7 +383,7 @@ def run_inputs(
 
 
 def notes_of(venues: Mapping[str, Venue]) -> str:
-    """What a reader of the numbers must know of the venues: one line for each that is closed, and each value assumed.
+    """What a reader of the numbers must know of the venues: which are closed, what is assumed, when margins are reset.
 
     Parameters
     ----------
@@ -403,6 +404,8 @@ def notes_of(venues: Mapping[str, Venue]) -> str:
         for source in venue.sources:
             if source.origin == ASSUMED:
                 lines += [f"{label}: {_assumed(venue, name)}{ASSUMED_NOTE}" for name in source.covers]
+        for after, factor in venue.margin_changes:
+            lines.append(f"{label}: {factor:g} times the maintenance requirement from {duration_text(after)} on.")
     return "\n".join(lines)
 
 

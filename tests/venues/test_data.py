@@ -254,6 +254,8 @@ def test_margin_changes():
     assert different_rules(plain, changed) == {"margin changes": ("", "x 2 after 1.5D, x 0.5 after 3D")}
     position = {"side": "long", "entry_price": 60_000.0, "quantity": 10, "leverage": 1.5}
     assert liqsim.liquidation_price(changed, **position) == liqsim.liquidation_price(plain, **position)
+    ds = liqsim.sweep(liqsim.GBM(0.6), changed, leverage=1.5, notional=1e5, horizon="4D", n_paths=100)
+    assert "cme-mbt: 2 times the maintenance requirement from 1.5D on.\n" in ds.attrs["notes"]
 
 
 @pytest.mark.parametrize(
