@@ -107,7 +107,7 @@ def test_memory_is_bounded(monkeypatch):
         assert float(parts[name]) == pytest.approx(float(whole[name]), rel=1e-3)
 
 
-@pytest.mark.parametrize("mean", [0.0, 1e-6, 0.03, 1.0, 9.5, 40.0, 411.0])
+@pytest.mark.parametrize("mean", [0.0, 1e-19, 1e-6, 9e-5, 0.03, 1.0, 9.5, 40.0, 411.0])
 def test_strata_hold_every_number_of_jumps_once(mean):
     strata = poisson_strata(mean)
     assert [s.least for s in strata] == [0, *(s.most + 1 for s in strata[:-1])]
@@ -213,6 +213,8 @@ def test_a_rare_event_is_noted():
     ("text", "changes"),
     [
         ("parameters: 'vega' is not known; give some of sigma, intensity, drift", {"parameters": "vega"}),
+        ("parameters=3 is not a list of names; give some of sigma, intensity, drift", {"parameters": 3}),
+        ("""parameters: "['sigma']" is not known; give some of""", {"parameters": [["sigma"]]}),
         ("parameters: 'intensity' does not apply, the model has no jumps; leave it out",
          {"model": lq.GBM(0.5), "parameters": ["sigma", "intensity"]}),
         ("this is about one position, and 2 were given", {"leverage": [5, 10]}),
