@@ -89,7 +89,12 @@ def chosen_steps(steps: Mapping[str, float | str], parameters: Any) -> dict[str,
     """
     if parameters is None:
         return {name: step for name, step in steps.items() if isinstance(step, float)}
-    names = [parameters] if isinstance(parameters, str) else list(parameters)
+    try:
+        names = [parameters] if isinstance(parameters, str) else [str(name) for name in parameters]
+    except TypeError:
+        raise ParameterError(
+            f"parameters={parameters!r} is not a list of names; give some of {', '.join(steps)}"
+        ) from None
     if not names or len(set(names)) != len(names):
         raise ParameterError(f"parameters={parameters!r} is empty or names one twice; give some of {', '.join(steps)}")
     chosen: dict[str, float] = {}

@@ -116,6 +116,7 @@ def test_strata_hold_every_number_of_jumps_once(mean):
         law = stats.poisson(mean)
         assert s.probability == pytest.approx(law.cdf(s.most) - law.cdf(s.least - 1), rel=1e-9, abs=1e-15)
     assert stats.poisson.sf(strata[-1].most, mean) <= 1e-18
+    assert not 0.0 < mean < 1e-4 or strata[0].most == 0  # no point would fall on a jump among so many without
 
 
 def test_numbers_of_jumps_within_a_stratum():
