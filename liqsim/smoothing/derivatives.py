@@ -163,4 +163,4 @@ def _dataset(
         found |= {name: values[:, column], se_name(name): errors[:, column]}
     attrs = provenance("liquidation_sensitivities", asked.inputs() | {"parameters": parameters}, seed, n_paths, seconds)
     units = [PARAMETERS[name] for name in parameters]
-    return smoothed_slopes(found, parameters, units, asked.n_scrambles, attrs | {"notes": note})
+    return smoothed_slopes(found, parameters, units, asked.n_scrambles, attrs | {"notes": asked.plan.notes(note)})

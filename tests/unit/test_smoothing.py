@@ -251,6 +251,9 @@ def test_the_dataset_of_derivatives():
     assert json.loads(ds.attrs["provenance"])["inputs"]["parameters"] == ds.parameter.values.tolist()
     one = lq.liquidation_sensitivities(**given, parameters="drift", n_points=32, n_scrambles=16, seed=1)
     assert float(one.p_liquidation[0]) == pytest.approx(float(ds.p_liquidation.sel(parameter="drift")), rel=1e-9)
+    reset = given | {"venue": dataclasses.replace(VENUE, margin_changes=(("1D", 2.0),))}
+    smooth, counts = lq.liquidation_sensitivities(**reset, n_points=32), lq.sensitivities(**reset, n_paths=64)
+    assert smooth.attrs["notes"] == counts.attrs["notes"] == "custom: 2 times the maintenance requirement from 1D on."
     rare = lq.liquidation_sensitivities(
         **given | {"leverage": 2, "horizon": "6h"}, parameters="sigma", n_points=32, n_scrambles=16
     )
