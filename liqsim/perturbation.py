@@ -11,7 +11,7 @@ import numpy as np
 
 from liqsim.arguments import Settings
 from liqsim.cells import Cell, cell_passes, entry_window
-from liqsim.durations import DAYS_PER_YEAR
+from liqsim.durations import DAYS_PER_YEAR, parse_days
 from liqsim.engine.plan import Pass
 from liqsim.engine.stress import scaled_funding, scaled_requirement
 from liqsim.engine.timeline import to_nanoseconds
@@ -59,7 +59,9 @@ def wide_steps(cell: Cell, settings: Settings, base: Sequence[Pass]) -> dict[str
         for side in cell.grid.sides
     )
     room = 0.2 * (1.0 / highest - required)  # so that no position is liquidated as it is opened
-    out["maintenance"] = min(min(spread, room) / required, 0.4) if required > 0 else "the venue requires none"
+    factors = [x for after, x in venue.margin_changes if to_nanoseconds(parse_days(after)) < max(settings.horizons)]
+    step = min(spread / max([1.0, *factors]), room)
+    out["maintenance"] = min(step / required, 0.4) if required > 0 else "the venue requires none"
     paid = max(_paid(task) for task in base)
     out["funding"] = min(spread / paid, 0.25) if paid > 0 else "nothing is paid"
     return out
@@ -89,7 +91,12 @@ def chosen_steps(steps: Mapping[str, float | str], parameters: Any) -> dict[str,
     """
     if parameters is None:
         return {name: step for name, step in steps.items() if isinstance(step, float)}
-    names = [parameters] if isinstance(parameters, str) else list(parameters)
+    try:
+        names = [parameters] if isinstance(parameters, str) else [str(name) for name in parameters]
+    except TypeError:
+        raise ParameterError(
+            f"parameters={parameters!r} is not a list of names; give some of {', '.join(steps)}"
+        ) from None
     if not names or len(set(names)) != len(names):
         raise ParameterError(f"parameters={parameters!r} is empty or names one twice; give some of {', '.join(steps)}")
     chosen: dict[str, float] = {}

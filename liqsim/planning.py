@@ -165,6 +165,10 @@ class Plan:
             for name, shape in shapes.items()
         }
 
+    def notes(self, more: str = "") -> str:
+        """What a reader of the numbers must know: of the venues, and ``more``."""
+        return "\n".join(filter(None, [notes_of(self.venues), more]))
+
     def dataset(
         self,
         estimates: Mapping[str, np.ndarray],
@@ -203,7 +207,7 @@ class Plan:
             set(self.given),
             currencies(self.venues),
             group_paths,
-            {**attrs, "notes": "\n".join(filter(None, [notes_of(self.venues), note]))},
+            {**attrs, "notes": self.notes(note)},
             estimator,
             self.outputs.axes,
         )

@@ -47,8 +47,8 @@ Simplified:
   orders fill whole; there is no slippage.
 - **Rounds of unknown size** close 5 % of the entry position each, until maintenance is covered again.
 - **Margin is isolated**, in the settlement currency: no haircuts, no conversion fees, no netting with other positions.
-- **Rules do not change within a run**: no margin resets, no tier updates; the funding interval changes where
-  `PremiumFunding(changes=...)` says so.
+- **Rules do not change within a run**: no tier updates; margins are reset where `Venue(margin_changes=...)` says so,
+  and the funding interval changes where `PremiumFunding(changes=...)` does.
 - **Price limits and halts** other than the closures of the file do not delay a close-out. Prices are not rounded to
   ticks.
 - **The fund behind a position** is taken to be large enough: no source states an amount. Kraken Derivatives names no

@@ -107,7 +107,8 @@ class Contract:
         rate = rules["scale"] * (mean + float(np.clip(rules["interest"] - mean, -rules["clamp"], rules["clamp"])))
         rate = self.e * float(np.clip(rate, -rules["cap"], rules["cap"]))
         paid = self.entry_charge + np.array([0.0, self.charge.sum() + rate * self.pays.sum()])
-        paid -= 0.5 * (paid[1] - paid[0]) / len(self.end)
+        n_payments = np.count_nonzero((self.pays > 0) | (self.charge != 0))
+        paid -= 0.5 * (paid[1] - paid[0]) / max(n_payments, 1)
         first, last = self.liquidation_level(int(self.requirement[0]), paid).tolist()
         return first, (last - first) / float(self.end[-1])
 
@@ -175,6 +176,8 @@ def contract_of(task: Pass, side: int) -> Contract:
     n = len(a["pays"])
     settles = a["settles"].astype(bool) & bool(task.rules["defers"])
     ends = (a["pays"] > 0) | (charge[1:] != 0) | settles | (a["checks"] > 0) | (np.arange(n) == n - 1)
+    if task.law["correlation"] and task.law["premium_vol"] > 0 and a["pays"].any():
+        ends[:] = True  # a premium that goes with the price needs short ones: see engine.timeline.correlated_memory
     for name in ("watches", "set_of"):
         ends[:-1] |= a[name][1:] != a[name][:-1]
     last = np.flatnonzero(ends)

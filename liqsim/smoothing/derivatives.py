@@ -94,7 +94,7 @@ def liquidation_sensitivities(
     >>> import liqsim as lq
     >>> venue = lq.Venue.from_tiers([(0, 1e6, 0.005, 100)], funding=lq.FixedFunding(1e-4, "8h"))
     >>> ds = lq.liquidation_sensitivities(
-    ...     lq.GBM(sigma=0.6), venue, leverage=10, side="long", horizon="7D", n_points=1024
+    ...     lq.GBM(sigma=0.6), venue, leverage=10, side="long", horizon="7D", n_points=256
     ... )
     >>> ds.parameter.values.tolist()
     ['sigma', 'drift', 'maintenance', 'funding']
@@ -163,4 +163,4 @@ def _dataset(
         found |= {name: values[:, column], se_name(name): errors[:, column]}
     attrs = provenance("liquidation_sensitivities", asked.inputs() | {"parameters": parameters}, seed, n_paths, seconds)
     units = [PARAMETERS[name] for name in parameters]
-    return smoothed_slopes(found, parameters, units, asked.n_scrambles, attrs | {"notes": note})
+    return smoothed_slopes(found, parameters, units, asked.n_scrambles, attrs | {"notes": asked.plan.notes(note)})

@@ -55,18 +55,19 @@ def poisson_strata(mean: float) -> list[Stratum]:
     Notes
     -----
     Together they hold all of the probability: the tail beyond the last number, below 1e-18, counts as that number.
+    Where jumps are rare, paths without any are a stratum of their own: among them no point would fall on a jump.
     """
     if mean == 0.0:
         return [Stratum(0, 0, 1.0, np.ones(1))]
     width = max(round(math.sqrt(mean) / 3.0), 1)
-    last = math.floor(mean)
+    last = max(math.floor(mean), 1)
     while pdtrc(last, mean) > _TAIL:
         last += 1
     least, most, strata = 0, 0, []
     while pdtr(most + 1, mean) < _REST:
         most += 1
     while least <= last:
-        most = last if pdtrc(most, mean) < _REST else most
+        most = last if most > 0 and pdtrc(most, mean) < _REST else most
         numbers = np.arange(least, most + 1)
         masses = np.exp(numbers * math.log(mean) - mean - gammaln(numbers + 1.0))
         total = float(masses.sum())

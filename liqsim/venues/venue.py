@@ -129,7 +129,8 @@ class Venue:
         stops takes place: it uses the closing price.
     margin_changes : tuple of (duration, float), optional
         Time after entry and what the maintenance requirement of open positions is multiplied by from then on,
-        ascending: the venue resets its margins within a run. The opening requirement stays.
+        ascending: the venue resets its margins within a run. The opening requirement stays. A look or a margin test at
+        the very instant is still by what held before it.
     us_persons : bool, optional
         Whether US persons may trade the product; None where it depends on more than that.
     jurisdictions : str

@@ -198,10 +198,14 @@ def cases(draw, starts=(None, *STARTS)):
         if not fixed_rates or isinstance(margin, FlatLeverage):
             margin = MarginalTiers(tiers=draw(tables(notional)))
     closed = (Closure("16:00", "16:30", "America/Chicago"), Closure("Fri 16:00", "Sun 17:00", "America/Chicago"))
+    resets = [(), (("5h", 0.5),)]
+    if not isinstance(margin, FlatLeverage):  # which cannot ask for more than was posted
+        resets += [(("7h", 1.5),)] if not fixed_rates else [(("90min", 2.0), ("11h", 0.7), ("1D", 1.2))]
     venue = Venue(
         "drawn", "drawn", "drawn", contract, margin, draw(fundings),
         Fees(draw(st.floats(0.0, 1e-3)), 0.0, draw(st.sampled_from([0.0, 1.5 if kind == "linear" else 1e-4]))), rule,
         margin_times=times, closures=draw(st.sampled_from([(), closed])),
+        margin_changes=draw(st.sampled_from(resets)),
     )  # fmt: skip
     top = highest_leverage(venue, notional, start)
     parts = draw(st.lists(st.integers(1, 60), min_size=1, max_size=3, unique=True))

@@ -63,11 +63,13 @@ def test_funding_until_a_stop(half_life, correlation):
     venue = lq.Venue.from_tiers([(0, 1e9, 0.004, 100)], funding=lq.PremiumFunding("8h", notional="entry"))
     stop = 0.03
     exact = sum(payment(8 * k * HOUR, math.log1p(-stop), model, premium) for k in range(1, 4))
-    ds = lq.sweep(
-        model, venue, premium=premium, leverage=1.5, stop=stop, side="long", horizon="1D", n_paths=300_000, seed=SEED
-    ).squeeze()
-    z = (float(ds.funding_cost) - exact) / float(ds.funding_cost_se)
-    assert abs(z) < BOUND, f"{float(ds.funding_cost)} against {exact}, z = {z:.2f}"
+    position = {"premium": premium, "leverage": 1.5, "stop": stop, "side": "long", "horizon": "1D", "seed": SEED}
+    for ds in (
+        lq.sweep(model, venue, n_paths=300_000, **position).squeeze(),
+        lq.liquidation_probability(model, venue, n_points=1024, **position),
+    ):
+        z = (float(ds.funding_cost) - exact) / float(ds.funding_cost_se)
+        assert abs(z) < BOUND, f"{float(ds.funding_cost)} against {exact}, z = {z:.2f}"
 
 
 def test_no_correlation_leaves_the_mean():

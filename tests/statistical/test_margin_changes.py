@@ -23,14 +23,15 @@ def z_score(ds, name, exact):
 
 
 def level_of(side, factor):
+    """Log level at ``factor`` times the requirement at entry."""
     rate = RATE * factor
     return math.log((1 - 1 / LEVERAGE) / (1 - rate) if side == "long" else (1 + 1 / LEVERAGE) / (1 + rate))
 
 
-def two_levels(side, factor, before, after):
+def two_levels(side, factor, before, after, change=0.0):
     """Probability that a level holding ``before`` years, or the next one in the ``after`` years that follow, is met."""
     e = 1.0 if side == "long" else -1.0
-    first, second = e * level_of(side, 1.0), e * level_of(side, factor)
+    first, second = e * level_of(side, 1.0 + change), e * level_of(side, factor * (1.0 + change))
     drift, sigma = e * MODEL.log_drift, MODEL.sigma
     z, w = np.polynomial.legendre.leggauss(400)
     low, high = max(first, second), 8 * sigma * math.sqrt(before)
@@ -55,6 +56,19 @@ def test_a_level_that_moves_once(side, factor):
     smooth = lq.liquidation_probability(MODEL, venue, n_points=256, seed=5, **position)
     assert z_score(smooth, "p_liquidation", exact) < BOUND
     assert float(smooth.p_liquidation_se) < 2e-4
+
+
+@pytest.mark.parametrize("factor", [8.0, 0.25])
+def test_derivative_by_a_requirement_that_is_reset(factor):
+    """Of all levels at once; that of counts must not take a step in the raised one that bends."""
+    before, after = 1 / DAYS_PER_YEAR, 1 / DAYS_PER_YEAR
+    exact = (two_levels("long", factor, before, after, 1e-3) - two_levels("long", factor, before, after, -1e-3)) / 2e-3
+    venue = dataclasses.replace(FLAT, margin_changes=(("1D", factor), ("9D", 50.0)))
+    position = {"leverage": LEVERAGE, "side": "long", "horizon": "2D", "parameters": "maintenance", "seed": 8}
+    counts = lq.sensitivities(MODEL, venue, n_paths=1_000_000, **position).squeeze()
+    assert z_score(counts, "p_liquidation", exact) < BOUND
+    assert float(counts.p_liquidation_se) < 0.05 * exact
+    assert z_score(lq.liquidation_sensitivities(MODEL, venue, **position).squeeze(), "p_liquidation", exact) < BOUND
 
 
 def test_a_call_for_margin_that_was_raised():

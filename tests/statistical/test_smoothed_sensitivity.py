@@ -83,6 +83,25 @@ def test_a_fixed_level(model, leverage, side, horizon):
             assert error < 0.05 * abs(exact)
 
 
+@pytest.mark.parametrize("intensity", [1e-6, 1e-3, 5e-3])
+def test_jumps_that_hardly_ever_come(intensity):
+    """Fewer than one path in ten thousand has one: what it does is known all the same."""
+    rare = dataclasses.replace(KOU, intensity=intensity)
+    position = {"leverage": 10, "side": "long", "horizon": "7D"}
+    ds = lq.liquidation_sensitivities(rare, FREE, parameters="intensity", n_points=64, **position).squeeze()
+    exact = exact_slope(dataclasses.replace(KOU, intensity=0.05), "intensity", 10, "long", "7D")
+    assert float(ds.p_liquidation) == pytest.approx(exact, rel=1e-3)  # hardly moves with the intensity
+    assert float(ds.p_liquidation_se) < 0.1 * exact
+
+
+def test_only_a_jump_liquidates():
+    calm = lq.Kou(sigma=0.1, intensity=0.6, p_up=0.0, eta_up=30, eta_down=4)
+    ds = lq.liquidation_probability(calm, FREE, leverage=10, side="long", horizon="1h", n_points=64)
+    exact = lq.analytic.first_passage_probability(calm, level_of(10, "long"), "1h")
+    assert 1e-5 < exact < 1e-4
+    assert float(ds.p_liquidation) == pytest.approx(exact, rel=1e-9)
+
+
 def stepped(model, leverage, rate, maintenance, days):
     """Liquidation probability and expected funding of a long that pays ``rate`` of entry notional every 8 hours.
 
@@ -172,7 +191,8 @@ def test_differences_of_sweeps(name):
         spent, usual = (
             float(ds.p_liquidation_se) ** 2 * n for ds, n in ((mine, fine.attrs["n_paths"]), (theirs, 4 * 60_000))
         )
-        assert 10 * spent < usual, parameter
+        least = 5 if name == "correlated premium" else 10  # it takes short intervals, whose ends are drawn
+        assert least * spent < usual, parameter
 
 
 @pytest.mark.slow

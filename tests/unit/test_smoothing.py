@@ -107,7 +107,7 @@ def test_memory_is_bounded(monkeypatch):
         assert float(parts[name]) == pytest.approx(float(whole[name]), rel=1e-3)
 
 
-@pytest.mark.parametrize("mean", [0.0, 1e-6, 0.03, 1.0, 9.5, 40.0, 411.0])
+@pytest.mark.parametrize("mean", [0.0, 1e-19, 1e-6, 9e-5, 0.03, 1.0, 9.5, 40.0, 411.0])
 def test_strata_hold_every_number_of_jumps_once(mean):
     strata = poisson_strata(mean)
     assert [s.least for s in strata] == [0, *(s.most + 1 for s in strata[:-1])]
@@ -116,6 +116,7 @@ def test_strata_hold_every_number_of_jumps_once(mean):
         law = stats.poisson(mean)
         assert s.probability == pytest.approx(law.cdf(s.most) - law.cdf(s.least - 1), rel=1e-9, abs=1e-15)
     assert stats.poisson.sf(strata[-1].most, mean) <= 1e-18
+    assert not 0.0 < mean < 1e-4 or strata[0].most == 0  # no point would fall on a jump among so many without
 
 
 def test_numbers_of_jumps_within_a_stratum():
@@ -213,6 +214,8 @@ def test_a_rare_event_is_noted():
     ("text", "changes"),
     [
         ("parameters: 'vega' is not known; give some of sigma, intensity, drift", {"parameters": "vega"}),
+        ("parameters=3 is not a list of names; give some of sigma, intensity, drift", {"parameters": 3}),
+        ("""parameters: "['sigma']" is not known; give some of""", {"parameters": [["sigma"]]}),
         ("parameters: 'intensity' does not apply, the model has no jumps; leave it out",
          {"model": lq.GBM(0.5), "parameters": ["sigma", "intensity"]}),
         ("this is about one position, and 2 were given", {"leverage": [5, 10]}),
@@ -248,6 +251,9 @@ def test_the_dataset_of_derivatives():
     assert json.loads(ds.attrs["provenance"])["inputs"]["parameters"] == ds.parameter.values.tolist()
     one = lq.liquidation_sensitivities(**given, parameters="drift", n_points=32, n_scrambles=16, seed=1)
     assert float(one.p_liquidation[0]) == pytest.approx(float(ds.p_liquidation.sel(parameter="drift")), rel=1e-9)
+    reset = given | {"venue": dataclasses.replace(VENUE, margin_changes=(("1D", 2.0),))}
+    smooth, counts = lq.liquidation_sensitivities(**reset, n_points=32), lq.sensitivities(**reset, n_paths=64)
+    assert smooth.attrs["notes"] == counts.attrs["notes"] == "custom: 2 times the maintenance requirement from 1D on."
     rare = lq.liquidation_sensitivities(
         **given | {"leverage": 2, "horizon": "6h"}, parameters="sigma", n_points=32, n_scrambles=16
     )
