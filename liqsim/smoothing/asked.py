@@ -19,7 +19,8 @@ from liqsim.smoothing.contract import Contract, contract_of
 __all__ = ["Asked", "rare_note", "read_position", "sequence_of"]
 
 _RARE = 1e-5
-_RARER = "liqsim.sweep(importance=True) is for events as rare as this."
+_LEAST_SEEN = 30  # points in the event's share of the unit cube: fewer say too little of what they miss
+_ROUNDING = 1e-9  # of the probability
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,18 @@ def sequence_of(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:
     return seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(int(seed))
 
 
-def rare_note(probabilities: Mapping[str, float]) -> str:
-    """What to know of probabilities that are too small for points to see, one line each."""
-    rare = [name for name, p in probabilities.items() if abs(p) < _RARE]
-    return "\n".join(f"{name} is below {_RARE:g}: the points may miss what makes it; {_RARER}" for name in rare)
+def rare_note(probabilities: Mapping[str, float], errors: Mapping[str, float], n_paths: int) -> str:
+    """What to know of probabilities that are too small for the points to see, one line each.
+
+    Those of a closed form, whose error is that of rounding, are none of them.
+    """
+    least = max(_RARE, _LEAST_SEEN / max(n_paths, 1))
+    rare = [name for name, p in probabilities.items() if abs(p) < least and errors[name] > _ROUNDING * abs(p)]
+    return "\n".join(
+        f"{name} is below {least:.1g}, so that few of the {n_paths:,} points see it and its error may be too small; "
+        f"give more n_points, or use liqsim.sweep(importance=True), which is for rare events"
+        for name in rare
+    )
 
 
 def _whole(name: str, value: Any, low: int, high: int, allowed: str) -> int:

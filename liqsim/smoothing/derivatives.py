@@ -118,7 +118,7 @@ def liquidation_sensitivities(
     for k, (((_, low), (_, high)), step) in enumerate(zip(sides, steps.values(), strict=True)):
         values[k], errors[k] = low.slope_to(high, found[1 + 2 * k], found[2 + 2 * k], 2.0 * step)
     p, error = (x[0] for x in controls.adjust(found[0]))
-    note = rare_note({"p_liquidation": p} if error > 0.0 else {})
+    note = rare_note({"p_liquidation": p}, {"p_liquidation": error}, n_paths)
     return _dataset(asked, list(steps), values, errors, n_paths, seed, time.perf_counter() - begun, note)
 
 

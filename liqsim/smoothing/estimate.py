@@ -88,9 +88,9 @@ def liquidation_probability(
     far that of the points is from it, without bias. Without funding the closed form is all that is left.
 
     The estimate has no bias beyond what a sweep has. The error is the spread over scrambles, ``n_scrambles - 1``
-    degrees of freedom. Corrected probabilities sum to 1 but may leave [0, 1] by a fraction of their error. Where an
-    event needs several rare things at once (below 1e-5, without a control that shares it) the points may miss them all,
-    and the error with them; ``attrs["notes"]`` says so then, and :func:`sweep` with ``importance`` is for such events.
+    degrees of freedom. Corrected probabilities sum to 1 but may leave [0, 1] by a fraction of their error. An event
+    that few of the points see (a probability below thirty over their number, or below 1e-5) may be missed by them, and
+    the error with it; ``attrs["notes"]`` says so then, and :func:`sweep` with ``importance`` is for such events.
 
     It pays from a day to a month of 8-hourly funding, thousands of times to fifty times; not where the premium itself
     decides who is liquidated, or where the venue looks at intervals only, for then little is smooth. Not covered:
@@ -136,5 +136,6 @@ def _dataset(
         del found["funding_cost"], found["funding_cost_se"]
     attrs = provenance("liquidation_probability", asked.inputs(), seed, n_paths, seconds)
     shaped = {name: np.full((1,) * 7, x) for name, x in found.items()}
-    seen = {name: found[name] for name in _NAMES[:2] if found[se_name(name)] > 0.0}
-    return smoothed_dataset(asked.plan.dataset(shaped, np.array([n_paths]), attrs, rare_note(seen)), asked.n_scrambles)
+    seen = {name: found[name] for name in _NAMES[:2]}
+    note = rare_note(seen, {name: found[se_name(name)] for name in seen}, n_paths)
+    return smoothed_dataset(asked.plan.dataset(shaped, np.array([n_paths]), attrs, note), asked.n_scrambles)

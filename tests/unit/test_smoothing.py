@@ -257,4 +257,4 @@ def test_the_dataset_of_derivatives():
     rare = lq.liquidation_sensitivities(
         **given | {"leverage": 2, "horizon": "6h"}, parameters="sigma", n_points=32, n_scrambles=16
     )
-    assert "p_liquidation is below 1e-05" in rare.attrs["notes"]
+    assert re.search("p_liquidation is below 0.0., so that few of the .* points see it", rare.attrs["notes"])
