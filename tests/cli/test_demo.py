@@ -191,16 +191,19 @@ def test_leverages_are_what_every_venue_allows() -> None:
 def test_ctrl_c_ends_within_two_seconds_and_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "liqsim", "demo", "--out", str(out), "--paths", "100000000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("Simulating"):
-            break
-    time.sleep(1.0)
-    begun = time.monotonic()
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - begun < 2.0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("Simulating"):
+                    break
+            time.sleep(1.0)
+            begun = time.monotonic()
+            os.kill(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+            assert time.monotonic() - begun < 2.0
+        finally:
+            process.kill()
     assert process.returncode == 4
     assert "interrupted" in errors
     assert "Traceback" not in errors
