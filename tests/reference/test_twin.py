@@ -266,13 +266,13 @@ def assert_equal(name, numbers):
 
 @pytest.mark.parametrize("name", CASES)
 def test_kernel_equals_twin_on_every_path_and_cell(name):
-    assert_equal(name, [*range(5), 2**33 + 7])
+    assert_equal(name, [0, 2**33 + 7])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_kernel_equals_twin_on_more_paths(name):
-    seen = assert_equal(name, range(5, 25))
+    seen = assert_equal(name, range(1, 25))
     assert seen >= {"liquidated", "stopped", "survived"}
     if make_pass(*CASES[name]).rules["procedure"]["kind"] == CALL:
         assert "called" in seen
