@@ -136,6 +136,7 @@ def test_instruction_sets(case, whole, monkeypatch, level):
     assert_same_bits(whole, again)
 
 
+@pytest.mark.slow
 def test_one_cell_alone_or_in_the_grid(case):
     whole = sweep(case, n_paths=3000)
     for side in ("long", "short"):

@@ -173,6 +173,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_differences_of_sweeps(name):
     """The same derivatives from counts on common random numbers, which are known less well by far."""

@@ -185,6 +185,7 @@ ROUGH = ("looks twice a day", "index, smoothed", "jumps of one size")
 """Cases in which too little is smooth to gain five times in variance with as many paths."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_rules_of_a_sweep(name):
     model, venue, position = CASES[name]

@@ -29,6 +29,8 @@ from liqsim.study.resolve import Study
 sys.path.insert(0, str(Path(__file__).parent))
 from studies import assert_same_bits, assert_same_stores, run, study_in, write
 
+pytestmark = pytest.mark.slow  # processes and clusters take seconds to start
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
