@@ -59,6 +59,9 @@ def _of_venue(cell: Cell, task: Pass, settings: Settings) -> list[str]:
         "the fund behind a position is taken to be large enough": (
             math.isinf(procedure["fund"]) and not task.client_pays
         ),
+        "coin posted as margin is worth the mark price when it is needed, without a fee for its conversion": (
+            venue.collateral_haircut is not None
+        ),
         f"looks at the account come at random, {venue.liquidation.hazard or 0.0:g} a day": (
             venue.liquidation.procedure == "discretionary"
         ),

@@ -383,7 +383,7 @@ def run_inputs(
 
 
 def notes_of(venues: Mapping[str, Venue]) -> str:
-    """What a reader of the numbers must know of the venues: which are closed, what is assumed, when margins are reset.
+    """What a reader of the numbers must know of the venues: what is closed or assumed, margins that change, collateral.
 
     Parameters
     ----------
@@ -406,6 +406,11 @@ def notes_of(venues: Mapping[str, Venue]) -> str:
                 lines += [f"{label}: {_assumed(venue, name)}{ASSUMED_NOTE}" for name in source.covers]
         for after, factor in venue.margin_changes:
             lines.append(f"{label}: {factor:g} times the maintenance requirement from {duration_text(after)} on.")
+        if venue.collateral_haircut is not None:
+            lines.append(
+                f"{label}: margin is posted in {venue.contract.base}, of whose value {venue.counted_share:.4g} counts; "
+                "P&L and shortfall include its gain or loss."
+            )
     return "\n".join(lines)
 
 

@@ -439,8 +439,8 @@ def _largest_leverage(venue: Venue, position: dict[str, Any], n_paths: int) -> f
     limit = min(float(venue.max_leverage(notional, settings.price, side, window)), _MOST_LEVERAGE)
     pieces = venue.pieces(quantity, settings.price, side, leverage=np.array([limit]), window=window)
     required = float(np.ravel(pieces(np.ones(1)))[0])
-    if required * limit >= 1.0:
-        limit = (1.0 - 1e-9) / required
+    if required * limit >= venue.counted_share:
+        limit = (1.0 - 1e-9) * venue.counted_share / required
     if limit <= _LEAST_LEVERAGE:
         raise MarginRuleError(
             f"{venue.label} allows a leverage of {limit:g} only for notional={notional:g}, below {_LEAST_LEVERAGE:g}; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ from liqsim.estimates import no_longer
 from liqsim.histograms import Histogram
 from liqsim.stats import proportion_se
 from liqsim.variables import OUTPUTS, se_name
+from liqsim.venues import Venue
 
 __all__ = ["QUANTILES", "Outputs", "output_estimates", "read_outputs"]
 
@@ -105,6 +106,16 @@ class Outputs:
         if self.has(*_WITH_PNL):
             task = booking_pnl(task)
         return booking_shortfall(task) if self.has(*_WITH_SHORTFALL) else task
+
+    def check_venues(self, venues: Mapping[str, Venue]) -> None:
+        """Refuse distributions of the P&L where it depends on the leverage: a path books one for all."""
+        coin = [label for label, venue in venues.items() if venue.collateral_haircut is not None]
+        asked = [name for name in self.names if name in _WITH_PNL]
+        if coin and asked:
+            raise ParameterError(
+                f"outputs={asked} of {coin[0]}, whose margin is posted in coin, would need a distribution for each "
+                "leverage, which is not booked; leave them out, or give a venue with collateral_haircut=None"
+            )
 
     def check_memory(self, passes: Sequence[Sequence[Pass]], n_groups: int, threads: int) -> None:
         """Refuse tallies that are too large: two integers for each sum of a group, and what threads book in."""

@@ -58,7 +58,7 @@ def wide_steps(cell: Cell, settings: Settings, base: Sequence[Pass]) -> dict[str
         float(venue.pieces(quantity, settings.price, side, leverage=highest, window=window)(np.ones(1)).max())
         for side in cell.grid.sides
     )
-    room = 0.2 * (1.0 / highest - required)  # so that no position is liquidated as it is opened
+    room = 0.2 * (venue.counted_share / highest - required)  # so that no position is liquidated as it is opened
     factors = [x for after, x in venue.margin_changes if to_nanoseconds(parse_days(after)) < max(settings.horizons)]
     step = min(spread / max([1.0, *factors]), room)
     out["maintenance"] = min(step / required, 0.4) if required > 0 else "the venue requires none"

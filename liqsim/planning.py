@@ -71,7 +71,9 @@ class Plan:
     def booking(self, outputs: Any = (), quantiles: Any = QUANTILES, times: Any = None) -> Plan:
         """The same plan, which computes outputs by name besides; see :func:`liqsim.sweep`."""
         clocks = [clock_of(venue, self.settings) for venue in self.venues.values()]
-        return replace(self, outputs=read_outputs(outputs, quantiles, times, clocks, self.settings))
+        found = read_outputs(outputs, quantiles, times, clocks, self.settings)
+        found.check_venues(self.venues)
+        return replace(self, outputs=found)
 
     @cached_property
     def cells(self) -> list[Cell]:

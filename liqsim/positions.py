@@ -6,12 +6,14 @@ Equity and requirement, both per entry value, are functions of the value ratio `
     cash + d (w - 1) = m(w)      liquidation
     cash + d (w - 1) = 0         bankruptcy
 
-where ``cash`` is the margin balance net of funding, over the entry value. ``m`` is made of linear or
-quadratic pieces, so every crossing has a closed form; the tier is the one at the liquidation price.
+where ``cash`` is the margin balance net of funding, over the entry value. Coin posted as margin adds its value at
+entry to ``d``, and its haircut to ``m``. ``m`` is made of linear or quadratic pieces, so every crossing has a closed
+form; the tier is the one at the liquidation price.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -121,9 +123,17 @@ class _Position:
         self.leverage = None if chosen is None else rest[0]
         posted = rest[-1] if balance is not None else self.value / rest[0]
         self.cash = (posted - paid + pnl - others) / self.value
+        self.coin = posted / self.value if venue.collateral_haircut is not None else np.zeros_like(self.value)
 
     def pieces(self) -> Pieces:
-        return self.venue.pieces(self.quantity, self.entry_price, self.side, leverage=self.leverage, window=self.window)
+        """The requirement, less what the coin posted as margin has gained and counts for."""
+        found = self.venue.pieces(
+            self.quantity, self.entry_price, self.side, leverage=self.leverage, window=self.window
+        )
+        if self.venue.collateral_haircut is None:
+            return found
+        coin = self.coin[..., np.newaxis]
+        return replace(found, c0=found.c0 + coin, c1=found.c1 - self.venue.counted_share * coin)
 
     def price(self, value_ratio: FloatArray) -> FloatArray:
         return self.venue.contract.price_at(self.entry_price, np.maximum(value_ratio, 0.0))
@@ -174,7 +184,8 @@ def liquidation_price(
     leverage : array_like, optional
         Notional over initial margin, at most the maximum of the tier that holds the entry notional.
     margin : array_like, optional
-        Margin of the position (isolated) or wallet balance (cross), settlement currency. Give exactly one of
+        Margin of the position (isolated) or wallet balance (cross), settlement currency; of coin posted as margin
+        (``collateral_haircut``), its value at entry. Give exactly one of
         ``leverage`` and ``margin``; where the requirement depends on the leverage chosen (Kraken spot), both
         may be given. Fees that a venue sets aside on top of the margin and returns (BitMEX) do not count.
     margin_mode : {"isolated", "cross"}
@@ -216,6 +227,9 @@ def liquidation_price(
     >>> venue = Venue.from_tiers([(0, None, 0.01, 50)])
     >>> round(liquidation_price(venue, "short", entry_price=8, quantity=1, leverage=5), 6)
     9.50495
+    >>> in_coin = replace(venue, collateral_haircut=0.1)  # margin falls with the price: a 2x long is liquidated sooner
+    >>> [round(liquidation_price(v, entry_price=60_000, quantity=1, leverage=2)) for v in (venue, in_coin)]
+    [30303, 41667]
     """
     check_flag("round_to_tick", round_to_tick)
     position = _Position(
@@ -288,7 +302,10 @@ def bankruptcy_price(
             f"closing_fee_rate={closing_fee_rate!r} is not allowed; give a number in [0, 1) (fraction of value)"
         )
     d = position.direction
-    price = position.price((position.cash - d) / (fee - d))
+    exposure = d + position.coin
+    is_hedged = (d < 0) & (exposure >= fee)  # a short that its collateral outweighs
+    with np.errstate(divide="ignore", invalid="ignore"):
+        price = position.price(np.where(is_hedged, np.inf, (position.cash - exposure) / (fee - exposure)))
     return _out(_to_tick(position.venue, price, position.entry_price) if round_to_tick else price)
 
 
@@ -327,7 +344,7 @@ def initial_margin(
     if leverage is None:
         size = contract.size(amount, price, venue.margin.unit)
         check_margin(venue, for_initial=True)
-        return _out(venue.margin.initial_rate(size, value, Terms(side, window=window)) * value)
+        return _out(venue.margin.initial_rate(size, value, Terms(side, window=window)) * value / venue.counted_share)
     venue.check(leverage, notional, price, side, window)
     return _out(value / np.asarray(leverage, dtype=float))
 

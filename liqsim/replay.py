@@ -94,8 +94,8 @@ def replay(
 
         Over ``(time, side, leverage, stop)``, after the event (its own end: before it), and not-a-number once the
         position is closed: ``share`` [fraction of entry position], ``equity`` and ``maintenance`` [fraction of entry
-        notional], ``margin_ratio`` (equity over maintenance requirement; the venue acts at 1) and ``liquidation_level``
-        [quote].
+        notional; with any haircut on coin posted as margin], ``margin_ratio`` (equity over maintenance requirement; the
+        venue acts at 1) and ``liquidation_level`` [quote].
 
         Over ``(side, leverage, stop)``: ``outcome`` (``liquidated``, ``stopped``, ``open``), ``exit_price`` [quote],
         and what the path adds to the sums of a sweep: ``exit_time`` [d], ``pnl``, ``fees``, ``funding_cost`` and the

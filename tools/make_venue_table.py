@@ -46,7 +46,8 @@ Simplified:
 - **The venue acts in an instant and does not move the price.** Rounds that take seconds or blocks happen at one price;
   orders fill whole; there is no slippage.
 - **Rounds of unknown size** close 5 % of the entry position each, until maintenance is covered again.
-- **Margin is isolated**, in the settlement currency: no haircuts, no conversion fees, no netting with other positions.
+- **Margin is isolated**, in the settlement currency or, for linear contracts with `Venue(collateral_haircut=...)`, in
+  the coin itself; not in a mix, and without conversion fees or netting with other positions.
 - **Rules do not change within a run**: no tier updates; margins are reset where `Venue(margin_changes=...)` says so,
   and the funding interval changes where `PremiumFunding(changes=...)` does.
 - **Price limits and halts** other than the closures of the file do not delay a close-out. Prices are not rounded to

@@ -14,6 +14,8 @@ import numpy as np
 
 from liqsim._core import kernel_module
 from liqsim.engine.terms import (
+    CUT,
+    CUT_TIERS,
     STEPS,
     fee_terms,
     funding_terms,
@@ -136,6 +138,11 @@ class Pass:
     def margin(self) -> np.ndarray:
         """Initial margin per entry notional of each row."""
         return self.arrays["margin"][:-1]
+
+    @property
+    def coin(self) -> np.ndarray:
+        """What of it is posted in the coin itself, whose value follows the price; of each row."""
+        return float(self.rules.get("coin", 0.0)) * self.margin
 
     @property
     def entry_fee(self) -> float:
@@ -300,6 +307,7 @@ def sweep_pass(
         **liquidation_terms(venue, notional, price, top_up),
         **funding_terms(venue, law["premium_start"]),
     }
+    _refuse_hedged_shorts(venue, grid, rules["procedure"]["kind"])
     arrays = _arrays(margin, stop_long, stop_short, timeline)
     arrays["set_of"][:] = [states.index(state) for state in zip(timeline.window, timeline.factor, strict=True)]
     if any(numbers["form"] == STEPS for pair in requirements["tiers"] for numbers in pair):
@@ -316,14 +324,32 @@ def _refuse_instant_liquidation(
         required = np.broadcast_to(
             venue.pieces(quantity, price, side, leverage=leverage, window=window)(np.ones(1)), margin.shape
         )
-        too_high = required >= margin
+        counted = venue.counted_share * margin
+        too_high = required >= counted
         if np.any(too_high):
             i = int(np.argmax(too_high))
             raise MarginRuleError(
-                f"leverage={leverage[i]:g} leaves a margin of {margin[i]:g} of the notional, not above the maintenance "
-                f"requirement {required[i]:g} of {venue.label} at entry: the position would be liquidated at once; "
-                f"keep leverage below {1.0 / required[i]:g}"
+                f"leverage={leverage[i]:g} leaves a margin of {counted[i]:g} of the notional, not above the "
+                f"maintenance requirement {required[i]:g} of {venue.label} at entry: the position would be liquidated "
+                f"at once; keep leverage below {venue.counted_share / required[i]:g}"
             )
+
+
+def _refuse_hedged_shorts(venue: Venue, grid: Grid, kind: int) -> None:
+    """Shorts that the coin posted for them outweighs, or may once the venue has cut them: a rise does them no harm."""
+    if venue.collateral_haircut is None or "short" not in grid.sides:
+        return
+    if kind in (CUT, CUT_TIERS):
+        raise MarginRuleError(
+            f"{venue.label} cuts positions, and a short with its margin in coin may be cut below its collateral, which "
+            'cannot be simulated; give side="long", or collateral_haircut=None'
+        )
+    least = float(grid.leverage.min())
+    if least <= venue.counted_share:
+        raise MarginRuleError(
+            f"leverage={least:g} of a short on {venue.label} with its margin in coin is hedged by it: no rise of the "
+            f'price liquidates it; keep leverage above {venue.counted_share:g}, or give side="long"'
+        )
 
 
 def passage_pass(model: PriceModel, levels: np.ndarray, timeline: Timeline, key: tuple[int, int]) -> Pass:

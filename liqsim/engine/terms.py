@@ -129,7 +129,7 @@ def _tiers(venue: Venue, need: Requirement, factor: float | None) -> dict[str, A
         "slope": float(scaled.slope),
         "fee": scaled.closing_fee_rate,
         "lines": lines,
-    }
+    } | ({} if venue.collateral_haircut is None else {"coin": 1.0, "haircut": venue.collateral_haircut})
 
 
 def _changed(need: Requirement, factor: float) -> Requirement:
@@ -157,7 +157,8 @@ def requirement_terms(
     -------
     dict
         ``tiers``: for every set, the requirement of longs and shorts. ``occasion``: the first of the sets used at
-        margin tests and discretionary looks, which stand in the order of the others.
+        margin tests and discretionary looks, which stand in the order of the others. ``coin``: 1 where margin is posted
+        in the coin itself.
     """
     procedure = venue.liquidation
     continuous: float | None = 1.0
@@ -188,7 +189,7 @@ def requirement_terms(
             f"margin_changes, more than the {_MOST_STATES} that can be simulated; leave some changes out"
         )
     sets = [[_tiers(venue, need, share) for need in pair] for share in (continuous, occasional) for pair in needs]
-    return {"tiers": sets, "occasion": len(states)}
+    return {"tiers": sets, "occasion": len(states)} | ({} if venue.collateral_haircut is None else {"coin": 1.0})
 
 
 def liquidation_terms(venue: Venue, notional: float, price: float, top_up: float) -> dict[str, Any]:

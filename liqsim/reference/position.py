@@ -45,6 +45,7 @@ class Position:
         self.turn = -1 if self.rules["inverse"] else 1
         self.direction = self.e * self.turn
         self.margin = float(task.arrays["margin"][row])
+        self.coin = self.margin if self.rules.get("coin") else 0.0
         self.stop = float(task.arrays["stop_short" if side else "stop_long"][column])
         self.q, self.cash, self.owed = 1.0, self.margin, 0.0
         self.paid, self.gain, self.kept, self.closed, self.topped = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -57,7 +58,11 @@ class Position:
         return math.exp(self.turn * x)
 
     def equity(self, w: float) -> float:
-        return self.cash + self.direction * self.q * (w - 1.0)
+        return self.cash + (self.direction * self.q + self.coin) * (w - 1.0)
+
+    def haircut(self, tiers: dict[str, Any], w: float) -> float:
+        """What of the coin posted as margin does not count."""
+        return float(tiers.get("haircut", 0.0)) * self.coin * w
 
     def tier_at(self, tiers: dict[str, Any], w: float) -> int:
         z = (self.q * w if tiers["size_moves"] else self.q) * (1.0 - 1e-12)
@@ -75,7 +80,7 @@ class Position:
         return need * (self.margin if tiers["per_margin"] else 1.0) + tiers["fee"] * q * w
 
     def falls_short(self, tiers: dict[str, Any], w: float) -> bool:
-        return self.equity(w) <= self.requirement(tiers, w)
+        return self.equity(w) - self.haircut(tiers, w) <= self.requirement(tiers, w)
 
     def level(self, tiers: dict[str, Any], x: float) -> float:
         """Log price from ``x`` on, going against the position, at which the requirement is met."""
@@ -154,9 +159,9 @@ class Position:
         self.settle(self.q)
         left = self.equity(w)
         self.closed += self.q
-        self.gain += self.direction * self.q * (w - 1.0)
+        self.gain += (self.direction * self.q + self.coin) * (w - 1.0)
         self.kept += max(left, 0.0)
-        self.q, self.cash = 0.0, min(left, 0.0)
+        self.q, self.cash, self.coin = 0.0, min(left, 0.0), 0.0
 
     def close_out(self, w: float) -> None:
         """The venue sells everything, or takes it over where nothing is left and the trader owes nothing."""
@@ -168,7 +173,8 @@ class Position:
     def act(self, tiers: dict[str, Any], w: float, t: float) -> None:
         """The venue finds the requirement not met."""
         p = self.rules["procedure"]
-        is_beyond = p["backstop"] > 0 and self.equity(w) < p["backstop"] * self.requirement(tiers, w)
+        counted = self.equity(w) - self.haircut(tiers, w)
+        is_beyond = p["backstop"] > 0 and counted < p["backstop"] * self.requirement(tiers, w)
         if p["kind"] == TAKE_OVER or is_beyond:
             self.take_over(w)
             return
@@ -176,12 +182,12 @@ class Position:
         self.acted_at = t
         is_met = False
         if p["kind"] == CUT and self.q * w > p["threshold"] and not is_cooling:
-            while self.q > 0 and self.equity(w) > 0 and not is_met:
+            while self.q > 0 and self.equity(w) > 1e-12 and not is_met:
                 self.force(min(p["step"], self.q), w)
                 is_met = not self.falls_short(tiers, w)
         if p["kind"] == CUT_TIERS:
             k = min(self.tier_at(tiers, w), self.tier)
-            while k > 0 and k + 1 >= p["steps_from_tier"] and self.equity(w) > 0 and not is_met:
+            while k > 0 and k + 1 >= p["steps_from_tier"] and self.equity(w) > 1e-12 and not is_met:
                 k = max(k - p["tiers_per_step"], 0)
                 target = tiers["caps"][k] / (w if tiers["size_moves"] else 1.0)
                 self.force(max(self.q - target, 0.0), w)
@@ -201,7 +207,7 @@ class Position:
         if not is_due and not (arrays["calls"][k] & 1 and self.due < 0 and self.falls_short(tiers, w)):
             return
         self.is_called = True
-        amount = p["initial_ratio"] * self.requirement(tiers, w) - self.equity(w)
+        amount = p["initial_ratio"] * self.requirement(tiers, w) - (self.equity(w) - self.haircut(tiers, w))
         if amount <= p["top_up"] - self.topped:
             self.cash += max(amount, 0.0)
             self.topped += max(amount, 0.0)
@@ -219,6 +225,8 @@ class Position:
         is_cut = self.is_touched and self.q > 0
         if self.q > 0:
             self.sell(self.q, self.ratio(x))
+        self.cash += self.coin * (self.ratio(x) - 1.0)
+        self.gain += self.coin * (self.ratio(x) - 1.0)
         if was_carried:
             limit = self.margin + self.topped
         put_in = self.margin + self.topped + self.rules["entry_fee"]

@@ -50,7 +50,7 @@ _ELSEWHERE = {
     "control": "control variates need groups of paths, and those of a longer run are other groups",
     "importance": "its errors come from groups of paths, and those of a longer run are other groups",
 }
-_VENUE_KEYS = {"id", "file", "toml", "assume", "margin_changes"}
+_VENUE_KEYS = {"id", "file", "toml", "assume", "margin_changes", "collateral_haircut"}
 _MOST_MODELS = 100_000
 
 
@@ -370,6 +370,12 @@ def _venue(document: Document, steps: Steps, value: Any) -> tuple[dict[str, Any]
             except ParameterError as error:
                 refuse(document, (*steps, "margin_changes"), str(error), type(error))
             kept = kept | {"margin_changes": [list(pair) for pair in table.margin_changes]}
+        if table.collateral_haircut is not None:
+            try:
+                venue = dataclasses.replace(venue, collateral_haircut=table.collateral_haircut)
+            except ParameterError as error:
+                refuse(document, (*steps, "collateral_haircut"), str(error), type(error))
+            kept = kept | {"collateral_haircut": table.collateral_haircut}
         return kept, venue, table.assume
     if not isinstance(value, str):
         refuse(document, steps, f"venue={value!r} is not an id or a file name; liqsim venues lists the ids")

@@ -54,6 +54,7 @@ class VenueTable(_Table):
     toml: str | None = None
     assume: dict[str, Any] = {}
     margin_changes: list[tuple[str, float]] = []
+    collateral_haircut: float | None = None
 
 
 class _GbmTable(_Table):

@@ -131,6 +131,10 @@ class Venue:
         Time after entry and what the maintenance requirement of open positions is multiplied by from then on,
         ascending: the venue resets its margins within a run. The opening requirement stays. A look or a margin test at
         the very instant is still by what held before it.
+    collateral_haircut : float, optional
+        Margin of a linear contract is posted in the base coin instead of the settlement currency, and this share of its
+        value is not counted, [0, 1). The coin falls with the price: a long loses twice. P&L and shortfall are those of
+        the account, the coin's own gain or loss included; leverage is notional over the coin's value at entry.
     us_persons : bool, optional
         Whether US persons may trade the product; None where it depends on more than that.
     jurisdictions : str
@@ -171,6 +175,7 @@ class Venue:
     us_persons: bool | None = None
     jurisdictions: str = ""
     margin_changes: tuple[tuple[Duration, float], ...] = ()
+    collateral_haircut: float | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.id, str) and self.id):
@@ -202,6 +207,23 @@ class Venue:
         if self.us_persons is not None and not isinstance(self.us_persons, bool):
             raise ParameterError(f"Venue: us_persons={self.us_persons!r} is not allowed; give True, False or None")
         self._check_margin_changes()
+        if self.collateral_haircut is not None:
+            self._check_collateral()
+
+    def _check_collateral(self) -> None:
+        unit = "(share of the coin's value that does not count), or None for margin in the settlement currency"
+        share = number("Venue", "collateral_haircut", self.collateral_haircut, unit, low=0, high=1, high_open=True)
+        if self.contract.kind != "linear":
+            raise ParameterError(
+                f"Venue: collateral_haircut={self.collateral_haircut!r} needs a linear contract, not "
+                f"{self.contract.kind!r}; the margin of an inverse one is in coin by itself, so leave it out"
+            )
+        object.__setattr__(self, "collateral_haircut", share)
+
+    @property
+    def counted_share(self) -> float:
+        """Share of the margin posted that the venue counts."""
+        return 1.0 - (self.collateral_haircut or 0.0)
 
     def _check_margin_changes(self) -> None:
         form = 'give (time after entry, factor) pairs in ascending order, such as (("10D", 1.3),)'
@@ -326,7 +348,8 @@ class Venue:
         p = positive_array("price", price, "(quote per base)")
         q = self.contract.quantity(positive_array("notional", notional, f"({self.contract.notional_unit})"), p)
         size = self.contract.size(q, p, self.margin.unit)
-        return 1.0 / self.margin.initial_rate(size, self.contract.value(q, p), Terms(side, window=window))
+        least = self.margin.initial_rate(size, self.contract.value(q, p), Terms(side, window=window))
+        return self.counted_share / least
 
     def max_notional(self, price: ArrayLike) -> FloatArray:
         """Largest notional (quote currency) that schedule and position limit allow at ``price``; inf for no limit."""
@@ -403,12 +426,13 @@ class Venue:
         i = int(np.flatnonzero(over)[0])
         size = self.contract.size(q, p, self.margin.unit)
         tier = self.margin.tier_index(size)
+        counted = "" if self.counted_share == 1.0 else f", which counts {self.counted_share:.4g} of the coin posted"
         row = "" if tier is None else f"tier {int(np.ravel(tier)[i]) + 1} of "
         top = float(np.ravel(allowed)[i])
         shown = f"{top:.1f}" if abs(top - round(top, 1)) < 1e-9 * top else f"{top:.6g}"
         raise MarginRuleError(
             f"leverage={float(np.ravel(lev)[i])} exceeds {shown} allowed for notional "
-            f"{_compact(float(np.ravel(n)[i]))} {self.contract.notional_unit} ({row}{self.label}); "
+            f"{_compact(float(np.ravel(n)[i]))} {self.contract.notional_unit} ({row}{self.label}{counted}); "
             "lower the leverage or the notional"
         )
 
@@ -495,6 +519,7 @@ class Venue:
                 "absent": {k: v for k, v in self.absent},
             }
             | ({"margin_changes": changes} if changes else {})
+            | ({} if self.collateral_haircut is None else {"collateral_haircut": self.collateral_haircut})
         )
 
     @cached_property

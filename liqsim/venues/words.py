@@ -242,6 +242,9 @@ def rules_in_words(venue: Venue) -> dict[str, str]:
         "maintenance": rates,
         "closing fee": percent(venue.margin.closing_fee_rate) + " reserved" if venue.margin.closing_fee_rate else "",
         "margin changes": ", ".join(f"x {x:g} after {duration_text(t)}" for t, x in venue.margin_changes),
+        "collateral": ""
+        if venue.collateral_haircut is None
+        else f"{contract.base}, counted less {percent(venue.collateral_haircut)}",
         "margin tested": "all the time" if venue.margin_times is None else times_text(venue.margin_times),
         "funding": funding_text(venue.funding),
         "funding cash": "" if venue.funding is None else "at once" if settlement is None else times_text(settlement),
@@ -315,6 +318,9 @@ def why_in_words(venue: Venue, notional: float, price: float) -> str:
         f"Inverse, margined in {contract.settlement}: a long loses ever more coin as the price falls"
         if contract.kind == "inverse"
         else f"Linear, margined in {contract.settlement}"
+        if venue.collateral_haircut is None
+        else f"Linear, margined in {contract.base}, of which {percent(venue.counted_share)} counts: a long's margin "
+        "falls with the price"
     )
     tested = "" if venue.margin_times is None else f", tested only at {times_text(venue.margin_times)}"
     close = f"Below it the position is {_close_out(venue, notional, price)}"

@@ -1,5 +1,6 @@
 """Models, venues and positions of every kind, for the property tests."""
 
+import dataclasses
 import datetime as dt
 import math
 from dataclasses import dataclass
@@ -209,7 +210,13 @@ def cases(draw, starts=(None, *STARTS)):
     )  # fmt: skip
     top = highest_leverage(venue, notional, start)
     parts = draw(st.lists(st.integers(1, 60), min_size=1, max_size=3, unique=True))
-    return Case(venue, notional, [top * part / 60 for part in parts], start, draw(st.sampled_from([0.0, 0.03, 1000.0])))
+    leverage = [top * part / 60 for part in parts]
+    haircut = draw(st.sampled_from([None, 0.0, 0.07]))
+    cuts = rule.procedure in ("incremental", "tier-down")
+    if haircut is not None and kind == "linear" and not cuts and min(leverage) > 1.0:  # neither side is hedged by it
+        venue = dataclasses.replace(venue, collateral_haircut=haircut)
+        leverage = [x * venue.counted_share if x > 2.0 else x for x in leverage]
+    return Case(venue, notional, leverage, start, draw(st.sampled_from([0.0, 0.03, 1000.0])))
 
 
 def highest_leverage(venue, notional, start):

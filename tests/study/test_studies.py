@@ -126,6 +126,7 @@ def test_what_is_wrong_is_named_with_file_and_line(tmp_path: Path, old: str, new
         ("n_path=1", "--set n_path: key 'n_path' is unknown; did you mean 'n_paths'?"),
         ("leverage=[]", "--set leverage: leverage is empty"),
         ('venue={id = "cme-mbt", margin_changes = [["2D", -1]]}', "margin_changes=-1.0 is not allowed"),
+        ('venue={id = "bitmex-xbtusd", collateral_haircut = 0.1}', "collateral_haircut=0.1 needs a linear contract"),
     ],
 )
 def test_overrides_that_cannot_be(tmp_path: Path, change: str, message: str) -> None:
@@ -148,9 +149,11 @@ def test_a_resolved_study_is_a_study_and_gives_the_same_bits(tmp_path: Path) -> 
     spot += "[assume.kraken-spot-xbtusd]\nfees.taker = 0.0026\nliquidation.hazard = 0.5\n"
     spot += '[model]\npreset = "btc-2025"\n'
     reset = 'leverage = 2\nnotional = 1e6\n[venue.raised]\nid = "cme-mbt"\nmargin_changes = [["10D", 1.3]]\n'
+    reset += "collateral_haircut = 0.2\n"
     reset += '[model]\npreset = "btc-2025"\n'
     raised = study_in(tmp_path, text=reset)
     assert raised.plan.venues["raised"].margin_changes == (("10D", 1.3),)
+    assert raised.plan.venues["raised"].collateral_haircut == 0.2
     for study in (study_in(tmp_path), study_in(tmp_path, text=spot), raised):
         again = study_from(json.loads(json.dumps(study.resolved)), "a store")
         assert again.resolved == study.resolved

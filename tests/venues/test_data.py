@@ -8,13 +8,13 @@ import pytest
 
 import liqsim
 from liqsim.errors import MarginRuleError, ParameterError, VenueDataError
-from liqsim.positions import bankruptcy_price, liquidation_price
+from liqsim.positions import bankruptcy_price, initial_margin, liquidation_price
 from liqsim.venues import Venue, list_venues, load_venue
 from liqsim.venues.files import read_venue
 from liqsim.venues.plain import venue_from_dict
 from liqsim.venues.registry import _DATA
 from liqsim.venues.venue import CONFIDENCE
-from liqsim.venues.words import different_rules
+from liqsim.venues.words import different_rules, why_in_words
 
 FILES = sorted(_DATA.glob("*.toml"))
 NAMED = {
@@ -212,6 +212,7 @@ def test_new_rules_are_in_the_description_and_in_the_hash():
         {"us_persons": None},
         {"jurisdictions": "somewhere"},
         {"margin_changes": (("2D", 1.3),)},
+        {"collateral_haircut": 0.0},
         {"liquidation": dataclasses.replace(venue.liquidation, deadline="2h")},
     ):
         assert dataclasses.replace(venue, **change).hash != venue.hash
@@ -235,6 +236,8 @@ def test_new_rules_are_in_the_description_and_in_the_hash():
         ({"margin_changes": (("2D", 1.3), ("1D", 1.1))}, "margin_changes: '1D' does not come after '2D'; give"),
         ({"margin_changes": (("2x", 1.3),)}, "Venue: margin_changes: time after entry='2x'"),
         ({"margin_changes": (("2D", 0.0),)}, r"margin_changes=0.0 .* \(0, 100\] .*1.3 is 30 % more"),
+        ({"collateral_haircut": 1.0}, r"Venue: collateral_haircut=1.0 .* \[0, 1\) .*None for margin in the settlement"),
+        ({"collateral_haircut": True}, "Venue: collateral_haircut=True"),
     ],
 )
 def test_rules_of_another_kind_are_refused(change, message):
@@ -256,6 +259,24 @@ def test_margin_changes():
     assert liqsim.liquidation_price(changed, **position) == liqsim.liquidation_price(plain, **position)
     ds = liqsim.sweep(liqsim.GBM(0.6), changed, leverage=1.5, notional=1e5, horizon="4D", n_paths=100)
     assert "cme-mbt: 2 times the maintenance requirement from 1.5D on.\n" in ds.attrs["notes"]
+
+
+def test_margin_in_coin():
+    plain = load_venue("kraken-pf-xbtusd", as_of="2026-03-01")
+    posted = dataclasses.replace(plain, collateral_haircut=0.03)
+    assert "collateral_haircut" not in plain.to_dict()
+    assert venue_from_dict(posted.to_dict()) == posted
+    assert different_rules(plain, posted) == {"collateral": ("", "BTC, counted less 3 %")}
+    assert posted.max_leverage(1e5, 60_000.0) == pytest.approx(0.97 * plain.max_leverage(1e5, 60_000.0))
+    asked = {"entry_price": 60_000.0, "quantity": 1.0}
+    assert initial_margin(posted, **asked) == pytest.approx(initial_margin(plain, **asked) / 0.97)
+    ds = liqsim.sweep(liqsim.GBM(0.6), posted, leverage=3, horizon="4D", n_paths=100)
+    assert "margin is posted in BTC, of whose value 0.97 counts; P&L and shortfall include" in ds.attrs["notes"]
+    assert why_in_words(posted, 1e4, 60_000.0).startswith(
+        "Linear, margined in BTC, of which 97 % counts: a long's margin"
+    )
+    with pytest.raises(ParameterError, match=r"collateral_haircut=0.03 needs a linear contract, not 'inverse'"):
+        dataclasses.replace(load_venue("bitmex-xbtusd"), collateral_haircut=0.03)
 
 
 @pytest.mark.parametrize(

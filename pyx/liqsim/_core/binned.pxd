@@ -74,7 +74,7 @@ cdef inline void book_shortfall(Block *b, const Rules *rules) noexcept nogil:
         if kind != DRAINED and kind != BANKRUPT and kind != OVERDRAWN:
             continue
         w = b.r_ratio[n] if b.r_ratio[n] > 1e-300 else 1e-300
-        equity = b.r_margin[n] + b.w[n] - b.u[n]
+        equity = b.r_margin[n] * (1.0 + rules.coin * (w - 1.0)) + b.w[n] - b.u[n]
         short = -equity if kind == BANKRUPT else rules.exit_fee * w + rules.exit_money - equity
         post_shortfall(b, rules, rest // KINDS, 1 if kind == OVERDRAWN else 0, b.r_cell[n] % plane,
                        short if short > 0.0 else 0.0, 1 + 2 * b.r_flip[n])

@@ -49,11 +49,13 @@ cdef struct Tiers:
     double rate[TIERS]
     double deduction[TIERS]
     double slope, fee
+    double coin, haircut         # 1 where margin is posted in coin, and the share of its value that does not count
     # Of the whole position, where the form is CONVEX: with the margin of row r and what has been paid, line k is met at
-    # value ratio at[k * (n_rows + 1) + r] + per[k] * paid.
+    # value ratio at + per * paid, both at [k * (n_rows + 1) + r]; `up` and `down` are the largest and least d * per.
     int n_lines
+    double up, down
     const double *at
-    double per[LINES]
+    const double *per
 
 cdef struct Procedure:
     # What the engine does with a position that it does not simply close; liqsim.venues.liquidation in numbers.
@@ -74,6 +76,7 @@ cdef struct Rules:
     int returns_rest             # what is left after a liquidation goes back to the trader
     int client_pays              # the trader owes a loss beyond the margin
     int defers                   # funding accrues and is paid at settlements
+    double coin                  # 1 where margin is posted in the coin itself, whose value follows the ratio, or 0
     int carries                  # positions live on after the venue has acted on them: see carried.pxd
     int has_side[2]
     int occasion                 # from here on: the requirements by which margin is tested at calls and visits, one for each

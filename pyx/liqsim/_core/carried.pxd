@@ -16,7 +16,7 @@ from libc.string cimport memset
 
 from liqsim._core.binned cimport book_carried_values
 from liqsim._core.block cimport LANES, NEVER, ONE_RATE, STEPS, TIERS, Block, Rules, Tiers
-from liqsim._core.levels cimport Line, anchor, direction, level_from, line_of, log_level, never, sharpen, tier_of
+from liqsim._core.levels cimport Line, anchor, coins, direction, level_from, line_of, log_level, never, sharpen, tier_of
 from liqsim._core.tally cimport largest
 from liqsim._core.vmath cimport bits_of, vexp, vlog
 from liqsim._core.weights cimport split, weight_of
@@ -160,8 +160,13 @@ cdef inline void start_carried(Carried *c) noexcept nogil:
     memset(c.alive, 0, 2 * c.n_rows * sizeof(int32_t))
 
 
+cdef inline double gained(const Carried *c, const Rules *rules, int n, double w) noexcept nogil:
+    # By the coin that has been posted as margin, if it has.
+    return rules.coin * rules.margin[c.row[n]] * (w - 1.0)
+
+
 cdef inline double equity(const Carried *c, const Rules *rules, int n, double w) noexcept nogil:
-    return c.cash[n] + direction(rules, c.side[n]) * c.q[n] * (w - 1.0)
+    return c.cash[n] + direction(rules, c.side[n]) * c.q[n] * (w - 1.0) + gained(c, rules, n, w)
 
 
 cdef inline void fit(Carried *c, const Rules *rules, int set_in_force, int n, double w) noexcept nogil:
@@ -170,6 +175,7 @@ cdef inline void fit(Carried *c, const Rules *rules, int set_in_force, int n, do
     cdef const Tiers *t = &rules.tiers[set_in_force][c.side[n]]
     cdef double d = c.direction[c.side[n]]
     cdef double q = c.q[n], margin = rules.margin[c.row[n]]
+    cdef double exposure = d * q + coins(t, margin)
     cdef double level = level_from(t, d, q, c.cash[n], margin, w)
     cdef int k
     cdef Line line
@@ -184,12 +190,12 @@ cdef inline void fit(Carried *c, const Rules *rules, int set_in_force, int n, do
     k = tier_of(t, q, level)
     line = line_of(t, k, q, margin)
     if c.is_square[c.side[n]]:
-        c.meets[n] = line.offset + d * q
-        c.per[n] = line.slope - d * q
+        c.meets[n] = line.offset + exposure
+        c.per[n] = line.slope - exposure
         c.square[n] = line.square
         return
-    c.meets[n] = d * q + line.offset
-    c.per[n] = 1.0 / (d * q - line.slope)
+    c.meets[n] = exposure + line.offset
+    c.per[n] = 1.0 / (exposure - line.slope)
     if t.size_moves and t.n > 1:
         c.low[n] = t.cap[k - 1] / q if k > 0 else -1.0
         c.high[n] = t.cap[k] / q
@@ -304,6 +310,7 @@ cdef inline void book_end(Carried *c, Block *b, const Rules *rules, int n, int e
     cash += gain - fee - (1.0 - 2.0 * c.side[n]) * b.accrued[c.lane[n]] * q
     gain += c.gain[n]
     v[0] = margin + c.topped[n] + gain - (fees - rules.entry_fee) - c.kept[n] - cash
+    cash += gained(c, rules, n, w)
     v[1] = t
     v[2] = fees
     v[3] = (cash if cash > 0.0 or rules.client_pays else 0.0) - margin - c.topped[n] - rules.entry_fee

@@ -46,7 +46,7 @@ from liqsim._core.dynamics cimport (
     standing, two_exponentials, variates)
 from liqsim._core.evaluators cimport Evaluator, evaluator_of
 from liqsim._core.lanes cimport keep_jumping, pack_open, take_jumping
-from liqsim._core.levels cimport anchor, direction, never, set_levels, sharpen
+from liqsim._core.levels cimport anchor, coins, direction, never, set_levels, sharpen
 from liqsim._core.numbers cimport set_law, set_procedure, set_rules, set_tiers
 from liqsim._core.philox cimport JUMP, SEGMENT, philox, uniform32
 from liqsim._core.rules cimport pay_charge, pay_funding, settle_accrued
@@ -327,18 +327,26 @@ cdef class Kernel:
         self.evaluator = evaluator_of(&self.rules)
 
     cdef set_lines(self, Rules *rules, Tiers *t, int side, const double[::1] margin, lines):
-        # A line, requirement alpha w + beta, is met at w = (1 - d (margin - paid - beta)) / (1 - d alpha).
+        # A line, requirement alpha w + beta, is met at w = (1 - d (margin - paid - beta)) / (1 - d alpha); of margin in coin
+        # what counts at w is taken from the requirement instead.
         cdef double d = direction(rules, side)
-        at = np.empty((max(len(lines), 1), margin.shape[0]))
-        cdef double[:, ::1] numbers = at
+        cdef double posted, slope
+        numbers = np.zeros((2, max(len(lines), 1), margin.shape[0]))
+        cdef double[:, ::1] at = numbers[0]
+        cdef double[:, ::1] per = numbers[1]
         cdef int k, row
         t.n_lines = len(lines)
         for k in range(t.n_lines):
-            t.per[k] = d / (1.0 - d * <double> lines[k][0])
             for row in range(margin.shape[0]):
-                numbers[k, row] = (1.0 - d * (margin[row] - <double> lines[k][1])) / (1.0 - d * <double> lines[k][0])
-        t.at = &numbers[0, 0]
-        self.kept.append(at)
+                posted = coins(t, margin[row])
+                slope = 1.0 - d * (<double> lines[k][0] + t.haircut * posted - posted)
+                at[k, row] = (1.0 - d * (margin[row] - posted - <double> lines[k][1])) / slope
+                per[k, row] = d / slope
+        t.at = &at[0, 0]
+        t.per = &per[0, 0]
+        t.up = (d * numbers[1]).max()
+        t.down = (d * numbers[1]).min()
+        self.kept.append(numbers)
 
     def tally_shape(self):
         """Shape of a tally of whole positions: (horizon, side, end, row, column, field)."""

@@ -2,7 +2,8 @@
 #
 # Equity of a share q of the position at value ratio w is cash + d q (w - 1): w is the price ratio of a linear contract
 # or its inverse, d = 1 where profit rises with w (linear long, inverse short) and -1 otherwise. `cash` is the margin net
-# of what has been paid; everything is per unit of entry value.
+# of what has been paid; everything is per unit of entry value. Margin that is posted in the coin itself follows its price:
+# to the exposure d q is added the margin at entry. The haircut on it counts as a part of the requirement.
 
 from libc.math cimport fabs, sqrt
 from libc.stdint cimport int32_t
@@ -30,6 +31,16 @@ cdef inline double log_level(const Rules *rules, double w) noexcept nogil:
     return -vlog(bounded) if rules.inverse else vlog(bounded)
 
 
+cdef inline double coins(const Tiers *t, double margin) noexcept nogil:
+    # Coin that a row has posted, at its value at entry; none in the row that cannot be reached.
+    return t.coin * margin if margin < never() else 0.0
+
+
+cdef inline double haircut(const Tiers *t, double w, double margin) noexcept nogil:
+    # What the venue does not count of it.
+    return t.haircut * coins(t, margin) * w
+
+
 cdef inline int tier_of(const Tiers *t, double q, double w) noexcept nogil:
     # A size at a cap, to rounding, belongs to the tier below it: that is where the venue cuts to.
     cdef double z = (q * w if t.size_moves else q) * (1.0 - 1e-12)
@@ -54,7 +65,7 @@ cdef inline Line line_of(const Tiers *t, int k, double q, double margin) noexcep
         line.slope = (t.rate[k] + t.slope * q) * q - t.deduction[k]
     else:
         line.offset = (t.rate[k] + t.slope * q) * q - t.deduction[k]
-    line.slope = share * line.slope + t.fee * q
+    line.slope = share * line.slope + t.fee * q + haircut(t, 1.0, margin)
     line.offset *= share
     line.square *= share
     return line
@@ -68,10 +79,10 @@ cdef inline double requirement(const Tiers *t, double q, double w, double margin
     return line.slope * w + line.offset + line.square * w * w
 
 
-cdef inline double root_of(Line line, double d, double q, double cash) noexcept nogil:
-    # Value ratio at which cash + d q (w - 1) meets the line.
-    cdef double p = line.slope - d * q
-    cdef double r = line.offset + d * q - cash
+cdef inline double root_of(Line line, double d, double exposure, double cash) noexcept nogil:
+    # Value ratio at which cash + exposure (w - 1) meets the line.
+    cdef double p = line.slope - exposure
+    cdef double r = line.offset + exposure - cash
     cdef double inner
     if line.square == 0.0:
         return -r / p
@@ -83,13 +94,14 @@ cdef inline double level_from(const Tiers *t, double d, double q, double cash, d
     # First value ratio, going from `start` in the direction that loses, at which the requirement is met.
     cdef int k
     cdef double root, edge, other
+    cdef double exposure = d * q + coins(t, margin)
     cdef Line line
     if t.form == NEVER:
         return 0.0 if d > 0.0 else never()
     k = tier_of(t, q, start)
     while True:
         line = line_of(t, k, q, margin)
-        root = root_of(line, d, q, cash)
+        root = root_of(line, d, exposure, cash)
         if not t.size_moves:
             return root
         if d > 0.0:
@@ -103,7 +115,7 @@ cdef inline double level_from(const Tiers *t, double d, double q, double cash, d
             k += 1
             line = line_of(t, k, q, margin)
             other = line.slope * edge + line.offset + line.square * edge * edge
-            if cash + d * q * (edge - 1.0) <= other:
+            if cash + exposure * (edge - 1.0) <= other:
                 return edge
 
 
@@ -111,14 +123,15 @@ cdef inline double row_ratio(const Rules *rules, const Tiers *t, int side, int r
     # Value ratio, from w on, at which a whole position of this row meets the requirement.
     cdef double d = direction(rules, side)
     cdef double level, other
-    cdef int k
+    cdef int k, place
     if t.form != CONVEX:
         if rules.margin[row] >= never():
             return 0.0 if d > 0.0 else never()
         return level_from(t, d, 1.0, rules.margin[row] - paid, rules.margin[row], w)
-    level = t.at[row] + t.per[0] * paid
+    level = t.at[row] + t.per[row] * paid
     for k in range(1, t.n_lines):
-        other = t.at[k * (rules.n_rows + 1) + row] + t.per[k] * paid
+        place = k * (rules.n_rows + 1) + row
+        other = t.at[place] + t.per[place] * paid
         level = other if d * other > d * level else level
     return level
 
@@ -166,13 +179,12 @@ cdef inline void anchor(Block *b, const Rules *rules, int side, const int32_t *l
 cdef inline void set_levels(Block *b, const Rules *rules, int side, bint moved) noexcept nogil:
     # What is nearest in every lane at the start of an interval; `moved`: another requirement is in force.
     cdef double e = 1.0 - 2.0 * side
-    cdef double d = direction(rules, side)
     cdef const Tiers *t = &rules.tiers[b.set_in_force][side]
     cdef int n = b.n
     cdef int i
     cdef double up, down, u, level, stop, turn = -1.0 if rules.inverse else 1.0
     if t.form != CONVEX:
-        if t.form == ONE_RATE and not t.per_margin:
+        if t.form == ONE_RATE and not t.per_margin and t.coin == 0.0:
             one_rate_ratios(b, rules, t, side)
         else:
             for i in range(n):
@@ -184,11 +196,8 @@ cdef inline void set_levels(Block *b, const Rules *rules, int side, bint moved) 
             sharpen(b, rules, side, i)
         anchor(b, rules, side, b.all.lane, n)
         return
-    up = d * t.per[0]
-    down = up
-    for i in range(1, t.n_lines):
-        up = d * t.per[i] if d * t.per[i] > up else up
-        down = d * t.per[i] if d * t.per[i] < down else down
+    up = t.up
+    down = t.down
     for i in range(n):
         u = b.paid[side][i] - b.paid_then[side][i]
         u = u * b.per_ratio[side][i] * (up if u > 0.0 else down)

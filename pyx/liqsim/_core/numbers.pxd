@@ -32,6 +32,7 @@ cdef inline void set_rules(Rules *to, object numbers):
     to.client_pays = numbers["client_pays"]
     to.defers = numbers["defers"]
     to.carries = numbers["carries"]
+    to.coin = numbers.get("coin", 0.0)
     to.occasion = numbers["occasion"]
     to.entry_fee = numbers["entry_fee"]
     to.exit_fee = numbers["exit_fee"]
@@ -73,6 +74,8 @@ cdef inline void set_tiers(Tiers *to, object numbers):
     to.per_margin = numbers["per_margin"]
     to.slope = numbers["slope"]
     to.fee = numbers["fee"]
+    to.coin = numbers.get("coin", 0.0)
+    to.haircut = numbers.get("haircut", 0.0)
     to.n = len(numbers["caps"])
     for k in range(to.n):
         to.cap[k] = numbers["caps"][k]

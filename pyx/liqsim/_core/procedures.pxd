@@ -7,9 +7,9 @@ from libc.string cimport memset
 from liqsim._core.binned cimport book_carried_stop, book_passage
 from liqsim._core.block cimport CUT, CUT_TIERS, LANES, STOPPED, TAKE_OVER, Block, Law, Procedure, Rules, Tiers
 from liqsim._core.carried cimport (
-    END_CLOSED, END_CUT_STOPPED, END_STOPPED, Carried, book_end, carry, drop, equity, fit, level_of, nearest_carried,
-    settle_carried, slot)
-from liqsim._core.levels cimport direction, log_level, never, requirement, row_ratio, sharpen, tier_of
+    END_CLOSED, END_CUT_STOPPED, END_STOPPED, Carried, book_end, carry, drop, equity, fit, gained, level_of,
+    nearest_carried, settle_carried, slot)
+from liqsim._core.levels cimport direction, haircut, log_level, never, requirement, row_ratio, sharpen, tier_of
 from liqsim._core.philox cimport PASSAGE, Words, philox
 from liqsim._core.tally cimport record, record_passage
 from liqsim._core.vmath cimport mills, vexp
@@ -55,8 +55,8 @@ cdef inline void take_over(Carried *c, Block *b, const Rules *rules, int n, doub
     c.closed[n] += c.q[n]
     mark_cut(c, b, rules, n)
     c.q[n] = 0.0
-    c.cash[n] = left if left < 0.0 else 0.0
-    c.kept[n] += left - c.cash[n]
+    c.kept[n] += left if left > 0.0 else 0.0
+    c.cash[n] = (left if left < 0.0 else 0.0) - gained(c, rules, n, w)
 
 
 cdef inline void close_out(Carried *c, Block *b, const Rules *rules, int n, double w) noexcept nogil:
@@ -73,21 +73,23 @@ cdef inline void act(Carried *c, Block *b, const Rules *rules, int n, int set_in
     cdef const Tiers *tiers = &rules.tiers[set_in_force][c.side[n]]
     cdef double margin = rules.margin[c.row[n]]
     cdef double left = equity(c, rules, n, w)
+    cdef double blocked = haircut(tiers, w, margin)
     cdef double target
     cdef bint is_met = False
     cdef int k
-    if p.kind == TAKE_OVER or (p.backstop > 0.0 and left < p.backstop * requirement(tiers, c.q[n], w, margin)):
+    if p.kind == TAKE_OVER or (
+            p.backstop > 0.0 and left - blocked < p.backstop * (requirement(tiers, c.q[n], w, margin) - blocked)):
         take_over(c, b, rules, n, w)
         return
     if p.kind == CUT and c.q[n] * w > p.threshold and not (p.cooldown > 0.0 and t - c.since[n] < p.cooldown):
-        while left > 0.0 and c.q[n] > 0.0 and not is_met:
+        while left > 1e-12 and c.q[n] > 0.0 and not is_met:
             sell(c, b, rules, n, p.step if p.step < c.q[n] else c.q[n], w)
             left = equity(c, rules, n, w)
             is_met = left > requirement(tiers, c.q[n], w, margin)
     elif p.kind == CUT_TIERS:
         k = tier_of(tiers, c.q[n], w)
         k = k if k < c.tier[n] else c.tier[n]
-        while left > 0.0 and k > 0 and k + 1 >= p.steps_from_tier and not is_met:
+        while left > 1e-12 and k > 0 and k + 1 >= p.steps_from_tier and not is_met:
             k = k - p.tiers_per_step if k > p.tiers_per_step else 0
             target = tiers.cap[k] / w if tiers.size_moves else tiers.cap[k]
             if target < c.q[n]:
@@ -299,7 +301,10 @@ cdef inline void call(Carried *c, Block *b, const Rules *rules, int n, int horiz
     # otherwise everything is sold at the deadline.
     cdef const Procedure *p = &rules.procedure
     cdef const Tiers *tiers = &rules.tiers[rules.occasion + b.set_in_force][c.side[n]]
-    cdef double amount = p.initial_ratio * requirement(tiers, c.q[n], w, rules.margin[c.row[n]]) - equity(c, rules, n, w)
+    cdef double margin = rules.margin[c.row[n]]
+    cdef double blocked = haircut(tiers, w, margin)
+    cdef double amount = p.initial_ratio * (requirement(tiers, c.q[n], w, margin) - blocked) - (
+        equity(c, rules, n, w) - blocked)
     c.is_called[n] = 1
     if amount <= p.top_up - c.topped[n]:
         if amount > 0.0:

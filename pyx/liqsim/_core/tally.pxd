@@ -43,7 +43,7 @@ cdef inline void book(Block *b, const Law *law, const Rules *rules, int64_t *tal
         time = b.r_t[n] + before * (root / sigma) * mills((before + y) / (root * sigma))
         paid = b.r_paid[n]
         gain = b.r_side[n] * turn * (w - 1.0)
-        equity = b.r_margin[n] + gain - paid
+        equity = b.r_margin[n] * (1.0 + rules.coin * (w - 1.0)) + gain - paid
         net = equity - (rules.exit_fee * w + rules.exit_money)    # over the worst that the trader can lose
         is_bankrupt = 1 if equity <= bankrupt and not owes else 0
         is_short = 1 if net < 0.0 else 0

@@ -18,7 +18,7 @@ from libc.stdlib cimport realloc
 
 from liqsim._core.block cimport KINDS, LIQUIDATED, NEVER, SURVIVED, Block, Lanes, Law, Rules, Tiers, Trace
 from liqsim._core.carried cimport END_CLOSED, END_CUT_OPEN, END_OPEN, Carried, slot
-from liqsim._core.levels cimport direction, level_from, log_level, requirement, row_ratio
+from liqsim._core.levels cimport coins, direction, level_from, log_level, requirement, row_ratio
 from liqsim._core.tally cimport book
 from liqsim._core.vmath cimport vexp
 
@@ -59,11 +59,11 @@ cdef inline double *new_row(Trace *trace) noexcept nogil:
 
 cdef inline void write_state(double *state, const Rules *rules, const Tiers *tiers, int side, double margin, double q,
                              double cash, double x) noexcept nogil:
-    # The position's share, equity, requirement, and the log price at which that is met.
+    # The position's share, equity, requirement with any haircut, and the log price at which that is met.
     cdef double d = direction(rules, side)
     cdef double w = vexp(-x if rules.inverse else x)
     state[0] = q
-    state[1] = cash + d * q * (w - 1.0)
+    state[1] = cash + (d * q + coins(tiers, margin)) * (w - 1.0)
     state[2] = requirement(tiers, q, w, margin)
     state[3] = log_level(rules, level_from(tiers, d, q, cash, margin, w))
 
@@ -209,12 +209,14 @@ cdef inline void write_state_before(Block *b, double *head, int n) noexcept nogi
     cdef int side = c.side[n]
     cdef int64_t place = HEAD + STATE * (side * rules.n_rows + c.row[n])
     cdef double *earlier = head - trace.width
-    cdef double q, cash
+    cdef const Tiers *tiers = tested(b, side)
+    cdef double q, cash, w, margin = rules.margin[c.row[n]]
     while isnan(earlier[place]):
         earlier -= trace.width
     q = earlier[place]
-    cash = earlier[place + 1] - direction(rules, side) * q * (vexp(-earlier[4] if rules.inverse else earlier[4]) - 1.0)
-    write_state(head + place, rules, tested(b, side), side, rules.margin[c.row[n]], q, cash, head[4])
+    w = vexp(-earlier[4] if rules.inverse else earlier[4])
+    cash = earlier[place + 1] - (direction(rules, side) * q + coins(tiers, margin)) * (w - 1.0)
+    write_state(head + place, rules, tiers, side, margin, q, cash, head[4])
 
 
 cdef inline void trace_end(Block *b, int n, int end, int horizon, int col, double w, double t, const double *v) noexcept nogil:
