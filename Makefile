@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS ?= report,test
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 SOURCES := setup.py pyproject.toml $(wildcard pyx/liqsim/_core/*)
 
 .PHONY: help demo figures test check sanitize lab bench lint clean
@@ -40,7 +41,7 @@ figures: demo
 	cp out/demo/cliff.png out/demo/returns.png out/demo/venues.png docs/img/
 
 test: $(VENV)/.built
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.check
 	$(BIN)/ruff check .
@@ -49,7 +50,7 @@ lint: $(VENV)/.check
 	$(BIN)/mypy
 
 check: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 sanitize: $(VENV)/.built
 	$(BIN)/python tools/sanitize.py address,undefined

@@ -187,6 +187,15 @@ def test_leverages_are_what_every_venue_allows() -> None:
         allowed_leverages([whole], 60_000.0)
 
 
+def signals_of(pid: int) -> str:
+    """Signals that a process and its threads have pending, block, ignore and catch, where the system tells."""
+    tasks = sorted(Path(f"/proc/{pid}/task").glob("*/status"))
+    return "; ".join(
+        " ".join(line for line in path.read_text().splitlines() if line.startswith(("Name", "Pid", "Sig", "ShdPnd")))
+        for path in tasks
+    )
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_within_two_seconds_and_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -200,7 +209,10 @@ def test_ctrl_c_ends_within_two_seconds_and_writes_nothing(tmp_path: Path) -> No
             time.sleep(1.0)
             begun = time.monotonic()
             os.kill(process.pid, signal.SIGINT)
-            _, errors = process.communicate(timeout=30)
+            try:
+                _, errors = process.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                pytest.fail(f"still running 30 s after SIGINT; {signals_of(process.pid)}")
             assert time.monotonic() - begun < 2.0
         finally:
             process.kill()

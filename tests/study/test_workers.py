@@ -7,7 +7,6 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -190,33 +189,29 @@ def test_dask_by_its_address(study: Study, whole: Path, tmp_path: Path, cluster:
 
 
 def test_a_killed_dask_worker(tmp_path: Path, cluster: Any, client: Any) -> None:
-    """A worker process is killed, twice, while it works; its nanny starts another."""
+    """Each of the two worker processes is killed while bundles are under way; its nanny starts another."""
     study = study_in(tmp_path, "n_paths=400_000", 'venue="binance-usdm-btcusdt"', 'horizon="2D"')
-    before = set(client.run(os.getpid).values())
-    deaths: list[int] = []
-    finished = threading.Event()
-
-    def kill() -> None:
-        for _ in range(2):
-            if not finished.wait(0.7):
-                pid = next(iter(client.run(os.getpid).values()))
-                os.kill(pid, signal.SIGKILL)
-                deaths.append(pid)
+    victims = list(client.run(os.getpid).values())
+    n_submitted = 0
 
     class Short(Cluster):
         """Bundles so small that many are under way."""
 
         @property
         def seconds(self) -> float:
-            return 0.2
+            return 0.1
 
-    killer = threading.Thread(target=kill)
-    killer.start()
+        def submit(self, *item: Any) -> Any:
+            nonlocal n_submitted
+            future = super().submit(*item)
+            n_submitted += 1
+            if n_submitted in (3, 8):
+                os.kill(victims[n_submitted == 8], signal.SIGKILL)
+            return future
+
     ds = run_study(study, tmp_path / "a.zarr", scheduler=lambda: Short(client))
-    finished.set()
-    killer.join()
-    assert deaths
-    assert before & set(deaths)
+    assert n_submitted > 8, "too few bundles for two deaths"
+    assert not set(victims) & set(client.run(os.getpid).values())
     assert_same_bits(ds, lq.sweep(**study.arguments))
 
 
