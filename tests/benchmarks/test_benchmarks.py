@@ -36,6 +36,7 @@ def test_coverage(tmp_path, capsys):
     assert capsys.readouterr().out.rstrip("\n") in page.read_text()
 
 
+@pytest.mark.slow
 def test_gains(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gains, "MODELS", {"GBM": gains.MODELS["GBM, sigma 0.6"]})
     monkeypatch.setattr(gains, "HORIZONS", ("7D",))
@@ -121,6 +122,7 @@ def test_carried_positions():
         assert least * 2 * carried.ROWS < row["alive_per_path"] <= 2 * carried.ROWS
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_is_flat_and_long_runs_are_stopped():
     small, large, endless = (scaling.resident_memory(n, THREADS, 2) for n in (2_000, 20_000, 10**9))

@@ -142,6 +142,7 @@ def test_jumps_that_are_not_there_are_reported() -> None:
     assert gbm.bic < result.bic
 
 
+@pytest.mark.slow
 def test_a_collapsing_variance_is_reported() -> None:
     returns = simulate(GBM_TRUE, 1500, seed=4)
     returns[np.random.default_rng(0).random(returns.size) < 0.6] = 0.0
@@ -160,6 +161,7 @@ def test_stale_prices_are_noted() -> None:
     assert "exactly zero" in fit("gbm", returns, interval="1h").note
 
 
+@pytest.mark.slow
 def test_standard_errors_cover_the_truth() -> None:
     z = []
     for seed in range(12):

@@ -134,6 +134,7 @@ def test_result_is_the_sweep_and_opens_with_plain_xarray(result: Result, out: Pa
     assert all(abs(row.z) < 4.5 for row in record.check)
 
 
+@pytest.mark.slow
 def test_dataset_in_memory_equals_the_file(tmp_path: Path) -> None:
     made = run_demo(tmp_path, n_paths=1000, venues=["kraken-pf-xbtusd@2026-03-01"], preset="eth-2025")
     with xr.open_dataset(tmp_path / "result.nc") as ds:

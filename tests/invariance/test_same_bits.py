@@ -204,6 +204,7 @@ def test_seed_sequence_equals_its_integer():
     assert not np.array_equal(sweep(seed=4).p_liquidation, sweep(seed=3).p_liquidation)
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bits(case, whole):
     code = (
         "import hashlib, sys; sys.path.insert(0, sys.argv[1]); from test_same_bits import sweep;"

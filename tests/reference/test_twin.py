@@ -348,6 +348,7 @@ def test_kernel_equals_twin_on_more_paths(name):
         assert "cut" in seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_cash_is_conserved_on_every_path(name):
     task = make_pass(*CASES[name])

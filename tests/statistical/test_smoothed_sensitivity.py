@@ -131,6 +131,7 @@ def stepped(model, leverage, rate, maintenance, days):
     return 1.0 - alive, paid
 
 
+@pytest.mark.slow
 def test_a_level_that_funding_moves():
     """Every derivative of both estimates, where each payment moves the level: quadrature knows them."""
     rate, leverage, days = 5e-4, 10, 7

@@ -101,6 +101,7 @@ def test_targets_end_before_all_paths_are_run() -> None:
         assert CALLS[name]().attrs["n_paths"] < most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", available_levels())
 def test_from_the_command_line_on_other_instructions(tmp_path: Path, level: str) -> None:
     save_result(CALLS["control and groups"](), tmp_path / "a.nc")

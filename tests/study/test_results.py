@@ -113,6 +113,7 @@ def test_rerun(study: Study, store: Path, tmp_path: Path) -> None:
     assert run("rerun", store).exit_code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", available_levels())
 def test_rerun_on_other_instructions_and_threads(store: Path, level: str) -> None:
     process = command("rerun", store, "--check", "--threads", 3, "--no-progress", LIQSIM_ISA=level)
@@ -129,6 +130,7 @@ def test_rerun_takes_the_rules_of_the_result(study: Study, tmp_path: Path, monke
     assert rerun(tmp_path / "a.nc").differing == ()
 
 
+@pytest.mark.slow
 def test_report_of_a_store(store: Path, tmp_path: Path) -> None:
     assert run("report", store, "--out", tmp_path / "r.html").exit_code == 0
 

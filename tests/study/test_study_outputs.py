@@ -112,7 +112,7 @@ def test_added_paths_are_those_of_one_longer_run(study: Study, whole: Path, tmp_
     assert_same_bits(open_store(tmp_path / "a.zarr"), lq.sweep(**{**study.arguments, "n_paths": 9333}))
 
 
-@pytest.mark.parametrize("where", ["processes", "local:2"])
+@pytest.mark.parametrize("where", ["processes", pytest.param("local:2", marks=pytest.mark.slow)])
 def test_elsewhere(study: Study, whole: Path, tmp_path: Path, where: str) -> None:
     if where != "processes":
         pytest.importorskip("distributed", reason='dask is not installed (pip install "liqsim[cluster]")')
@@ -120,6 +120,7 @@ def test_elsewhere(study: Study, whole: Path, tmp_path: Path, where: str) -> Non
     assert_same_stores(tmp_path / "a.zarr", whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", available_levels())
 def test_on_other_instructions(whole: Path, tmp_path: Path, level: str) -> None:
     process = command("sweep", write(tmp_path, EVERY), "--out", tmp_path / "a.zarr", "--no-progress", LIQSIM_ISA=level)

@@ -43,7 +43,9 @@ def seconds_to_stop(after, threads, monitoring="continuous", progress=False):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
-@pytest.mark.parametrize(("threads", "progress"), [(1, False), (2, False), (2, True)])
+@pytest.mark.parametrize(
+    ("threads", "progress"), [(2, False), *(pytest.param(*x, marks=pytest.mark.slow) for x in [(1, False), (2, True)])]
+)
 def test_interrupt(threads, progress):
     assert seconds_to_stop(2.0, threads, progress=progress) < WITHIN
 

@@ -294,6 +294,7 @@ def spot_level(side, share, leverage):
     return (1 + 1 / leverage) / (1 + share / leverage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["long", "short"])
 def test_discretion_lies_between_the_two_levels(side):
     """Never used, the venue closes at 40 %; used all the time, at 80 %; and the more often, the more are closed."""
