@@ -114,7 +114,7 @@ class Outputs:
         if coin and asked:
             raise ParameterError(
                 f"outputs={asked} of {coin[0]}, whose margin is posted in coin, would need a distribution for each "
-                "leverage, which is not booked; leave them out, or give a venue with collateral_haircut=None"
+                "leverage, which is not booked; leave them out, or give a venue without collateral_haircut"
             )
 
     def check_memory(self, passes: Sequence[Sequence[Pass]], n_groups: int, threads: int) -> None:

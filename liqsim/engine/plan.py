@@ -342,7 +342,7 @@ def _refuse_hedged_shorts(venue: Venue, grid: Grid, kind: int) -> None:
     if kind in (CUT, CUT_TIERS):
         raise MarginRuleError(
             f"{venue.label} cuts positions, and a short with its margin in coin may be cut below its collateral, which "
-            'cannot be simulated; give side="long", or collateral_haircut=None'
+            'cannot be simulated; give side="long", or leave collateral_haircut out'
         )
     least = float(grid.leverage.min())
     if least <= venue.counted_share:

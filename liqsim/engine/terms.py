@@ -102,11 +102,11 @@ def _tiers(venue: Venue, need: Requirement, factor: float | None) -> dict[str, A
         closing_fee_rate=need.closing_fee_rate * times,
     )
     per_margin = isinstance(venue.margin, FlatLeverage)
-    if per_margin and np.max(scaled.rates) >= 1.0:  # less leverage would be closed before more
+    if per_margin and np.max(scaled.rates) >= venue.counted_share:  # less leverage would be closed before more
         raise ParameterError(
             f"venue={venue.label}: an equity of {np.max(scaled.rates):g} times the used margin is asked for, all that "
-            "was posted or more, which cannot be simulated; keep call_level and liquidation_level, times "
-            "margin_changes, below 1"
+            "was posted and counts or more, which cannot be simulated; keep call_level and liquidation_level, times "
+            f"margin_changes, below {venue.counted_share:g}"
         )
     lines: list[tuple[float, float]] = []
     pieces = scaled.pieces()

@@ -113,6 +113,14 @@ def test_the_largest_leverage_leaves_room_for_the_haircut():
         (in_coin(0.1, procedure="incremental"), {}, 'may be cut below its collateral.*give side="long"'),
         (in_coin(0.1), {"leverage": 0.9}, r"leverage=0.9 of a short .* keep leverage above 0.9, or give side"),
         (in_coin(0.5), {"leverage": 60.0, "side": "long"}, "leverage=60.0 exceeds 50.0 .* counts 0.5 of the coin"),
+        (
+            dataclasses.replace(
+                in_coin(0.2, procedure="discretionary", residual="kept", hazard=1.0),
+                margin=FlatLeverage(max_leverage=20.0, liquidation_level=0.4, call_level=0.8),
+            ),
+            {},
+            "an equity of 0.8 times the used margin is asked for, .* below 0.8",
+        ),
         (in_coin(0.1), {"outputs": ["pnl_quantile"]}, r"outputs=\['pnl_quantile'\] of custom, whose margin is posted"),
     ],
 )
