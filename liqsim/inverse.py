@@ -77,7 +77,8 @@ class SizedPosition:
     quantity : float
         In the contract's unit, whole lots where the lot is known.
     loss : float
-        At the stop, fees included, settlement currency; funding and slippage are not in it.
+        Of the position at the stop, fees included, settlement currency; funding, slippage and what coin posted as
+        margin gains or loses are not in it.
     leverage : Answer
         The largest leverage that meets the target.
     initial_margin : float
@@ -180,17 +181,17 @@ def max_leverage(
         "monitoring": monitoring, "gap_rule": gap_rule, "start": start, "top_up": top_up, "seed": seed,
         "threads": threads,
     }  # fmt: skip
-    limit = _largest_leverage(rules, position, paths)
+    least, limit = _leverage_range(rules, position, paths)
 
     def count(leverages: np.ndarray, n: int) -> np.ndarray:
         ds = sweep(model, rules, leverage=leverages, n_paths=n, **position)
         return np.rint(ds.p_liquidation.values.ravel() * n).astype(np.int64)
 
-    low, value, high = invert(count, _LEAST_LEVERAGE, limit, target, paths, level)
+    low, value, high = invert(count, least, limit, target, paths, level)
     if math.isnan(value):
-        p = count(np.array([_LEAST_LEVERAGE]), paths)[0] / paths
+        p = count(np.array([least]), paths)[0] / paths
         raise ParameterError(
-            f"p_target={target:g}: no leverage meets it; even leverage={_LEAST_LEVERAGE:g} is liquidated with "
+            f"p_target={target:g}: no leverage meets it; even leverage={least:g} is liquidated with "
             f"probability {p:.3g} by the horizon. Raise p_target or shorten the horizon"
         )
     result = sweep(model, rules, leverage=value, n_paths=paths, **position).squeeze()
@@ -314,7 +315,8 @@ def position_size(
     model : PriceModel
     venue : Venue or str
     risk : float
-        What may be lost at the stop, fees included, settlement currency.
+        What the position may lose at the stop, fees included, settlement currency. Coin posted as margin
+        (``collateral_haircut``) gains or loses besides, ``stop`` of its value.
     stop : float
         Adverse move at which the stop triggers, fraction of the entry price; in (0, 1) for longs, (0, inf) for shorts.
     p_target : float
@@ -424,8 +426,8 @@ def _target(p_target: Any, n_paths: Any, level: Any) -> tuple[float, int]:
     return target, paths
 
 
-def _largest_leverage(venue: Venue, position: dict[str, Any], n_paths: int) -> float:
-    """The largest leverage that the venue allows, and at which the position is not liquidated as it is opened."""
+def _leverage_range(venue: Venue, position: dict[str, Any], n_paths: int) -> tuple[float, float]:
+    """The least leverage that is looked at, and the largest that is allowed and not liquidated as it is opened."""
     settings = read_settings(
         _one_horizon(position["horizon"]), n_paths=n_paths,
         **{key: position[key] for key in (
@@ -441,12 +443,15 @@ def _largest_leverage(venue: Venue, position: dict[str, Any], n_paths: int) -> f
     required = float(np.ravel(pieces(np.ones(1)))[0])
     if required * limit >= venue.counted_share:
         limit = (1.0 - 1e-9) * venue.counted_share / required
-    if limit <= _LEAST_LEVERAGE:
+    least = _LEAST_LEVERAGE
+    if venue.collateral_haircut is not None and side == "short":  # below, the coin outweighs it: no rise liquidates it
+        least = (1.0 + 1e-9) * venue.counted_share
+    if limit <= least:
         raise MarginRuleError(
-            f"{venue.label} allows a leverage of {limit:g} only for notional={notional:g}, below {_LEAST_LEVERAGE:g}; "
+            f"{venue.label} allows a leverage of {limit:g} only for notional={notional:g}, below {least:g}; "
             "make the position smaller"
         )
-    return limit
+    return least, limit
 
 
 def _answer(

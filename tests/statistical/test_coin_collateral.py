@@ -101,10 +101,17 @@ def test_control_and_importance():
     assert float(weighted.p_liquidation_se) < 0.02 * exact
 
 
-def test_the_largest_leverage_leaves_room_for_the_haircut():
-    answer = lq.max_leverage(GBM, in_coin(0.2), p_target=0.02, side="long", n_paths=100_000, seed=15)
-    level = 1.0 / (1.0 + 0.8 / answer.value - RATE)
-    assert first_passage_probability(GBM, level, "30D") == pytest.approx(0.02, abs=4 * answer.se * 0.02)
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_the_largest_leverage_leaves_room_for_the_haircut(side):
+    """Of a short only leverages above what hedges it are looked at."""
+    d = 1.0 if side == "long" else -1.0
+    answer = lq.max_leverage(GBM, in_coin(0.2), p_target=0.02, side=side, n_paths=100_000, seed=15)
+    p = [
+        first_passage_probability(GBM, d / (d + 0.8 / leverage - RATE), "30D")
+        for leverage in (answer.value - 2 * answer.se, answer.value + 2 * answer.se)
+    ]
+    assert answer.limited_by == "target"
+    assert p[0] < 0.02 < p[1]
 
 
 @pytest.mark.parametrize(
