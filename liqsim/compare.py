@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -88,7 +88,8 @@ def compare_venues(
         here and lacks a value is refused; one of the default list is left out, with the reason.
     leverage : float or list
         Notional over initial margin. Where a venue does not allow a leverage its cells are not-a-number and
-        ``is_allowed`` is False; a venue that allows none is left out.
+        ``is_allowed`` is False; a venue that allows none is left out. So it is where a short has its margin in coin and
+        cannot be simulated, which ``notes`` says.
     side : {"long", "short"} or both
     stop : float or list
         Adverse move at which the stop triggers, fraction of the entry price; inf for none.
@@ -109,8 +110,8 @@ def compare_venues(
         ``call_price`` [quote], from which the venue may act at its discretion, ``max_leverage`` and ``is_allowed``; in
         words ``why`` the venue behaves as it does, the ``bearer`` of a loss beyond the margin, ``status`` and
         ``us_persons``. ``attrs["left_out"]`` is JSON, venue to reason; ``attrs["notes"]`` names closed venues,
-        assumed values, and liquidation prices that are nearer at other hours; ``attrs["own_paths"]`` is JSON, see
-        below.
+        assumed values, liquidation prices that are nearer at other hours, and shorts that are not simulated;
+        ``attrs["own_paths"]`` is JSON, see below.
 
     Raises
     ------
@@ -194,7 +195,11 @@ def compare_venues(
         currencies(kept),
         run.booked.group_paths,
         provenance("compare_venues", record, seed, settings.n_paths, run.booked.seconds)
-        | {"notes": _notes(kept, grid, settings), "left_out": json.dumps(left_out), "own_paths": json.dumps(own_paths)},
+        | {
+            "notes": _notes(kept, parts, grid, settings),
+            "left_out": json.dumps(left_out),
+            "own_paths": json.dumps(own_paths),
+        },
     )
     return comparison_dataset(
         ds,
@@ -297,9 +302,9 @@ def _prices(cell: Cell, settings: Settings) -> dict[str, np.ndarray]:
     return found | {"call_price": call}
 
 
-def _notes(venues: Mapping[str, Venue], grid: Grid, settings: Settings) -> str:
-    """What is closed and assumed, and of whom the price shown is not the nearest of the day."""
-    lines = notes_of(venues).splitlines()
+def _notes(venues: Mapping[str, Venue], parts: Sequence[_Part], grid: Grid, settings: Settings) -> str:
+    """What is closed and assumed, of whom the price shown is not the nearest of the day, and what is not simulated."""
+    lines = [*notes_of(venues).splitlines(), *_hedged_shorts(venues, parts, grid, settings)]
     for label, venue in venues.items():
         window = entry_window(venue, settings)
         if window is None or not isinstance(venue.margin, WindowedRates):
@@ -313,6 +318,24 @@ def _notes(venues: Mapping[str, Venue], grid: Grid, settings: Settings) -> str:
                 )
                 break
     return "\n".join(lines)
+
+
+def _hedged_shorts(
+    venues: Mapping[str, Venue], parts: Sequence[_Part], grid: Grid, settings: Settings
+) -> Iterator[str]:
+    """Which shorts with their margin in coin are left out though the venue allows their leverage."""
+    for row, (label, venue) in enumerate(venues.items()):
+        if venue.collateral_haircut is None or "short" not in grid.sides:
+            continue
+        short = grid.sides.index("short")
+        known = {j for part in parts if part.row == row and short in part.sides for j in part.leverages}
+        most = _max_leverage(venue, parts[0].cell.notional, "short", settings)
+        missing = [f"{x:g}" for j, x in enumerate(grid.leverage.tolist()) if j not in known and x <= most]
+        if missing:
+            yield (
+                f"{label}: shorts at leverage {', '.join(missing)} are not simulated: the coin posted for them "
+                "outweighs them, or may once they are cut."
+            )
 
 
 def _max_leverage(venue: Venue, notional: float, side: str, settings: Settings) -> float:

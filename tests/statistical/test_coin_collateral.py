@@ -136,6 +136,17 @@ def test_refused(venue, arguments, message):
         lq.sweep(GBM, venue, **{"leverage": 5.0, "n_paths": 1000, **arguments})
 
 
+def test_a_comparison_says_which_shorts_are_not_simulated():
+    venues = {"whole": in_coin(0.1), "cut": in_coin(0.1, procedure="incremental"), "plain": FLAT}
+    ds = lq.compare_venues(GBM, venues, leverage=[0.5, 3.0, 200.0], side=["long", "short"], n_paths=1000, seed=16)
+    assert ds.is_allowed.sel(side="short").values.tolist() == [[False, True, False], [False] * 3, [True, True, False]]
+    assert ds.is_allowed.sel(side="long").values.tolist() == [[True, True, False]] * 3
+    said = [line for line in ds.attrs["notes"].splitlines() if "not simulated" in line]
+    assert [line[: line.index(" are")] for line in said] == [
+        "whole: shorts at leverage 0.5", "cut: shorts at leverage 0.5, 3",
+    ]  # fmt: skip
+
+
 def test_one_position_at_a_time_is_refused():
     with pytest.raises(lq.ParameterError, match="has margin posted in coin, which is not covered here"):
         lq.liquidation_probability(GBM, in_coin(0.1), leverage=5.0, side="long")
