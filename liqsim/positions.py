@@ -135,6 +135,17 @@ class _Position:
         coin = self.coin[..., np.newaxis]
         return replace(found, c0=found.c0 + coin, c1=found.c1 - self.venue.counted_share * coin)
 
+    def solve(self) -> FloatArray:
+        """Value ratio at which the requirement is met."""
+        pieces = self.pieces()
+        found = pieces.solve(self.cash, self.direction)
+        if self.venue.collateral_haircut is None or self.direction > 0:
+            return found
+        # a short that its collateral outweighs loses as the price falls: solved as a long, 2 (w - 1) more on both sides
+        falling = replace(pieces, c0=pieces.c0 - 2.0, c1=pieces.c1 + 2.0).solve(self.cash, 1)
+        is_none = np.isinf(found) | (found == 0.0)
+        return np.where(is_none, np.where(falling > 0.0, falling, np.inf), found)
+
     def price(self, value_ratio: FloatArray) -> FloatArray:
         return self.venue.contract.price_at(self.entry_price, np.maximum(value_ratio, 0.0))
 
@@ -205,7 +216,8 @@ def liquidation_price(
     float or ndarray
         Quote per base, broadcast over the inputs; 0.0 (long) or inf (short) where no price liquidates the
         position. Of several crossings it is the first that the price meets from entry. A price on the
-        favourable side of the entry says that the position is below maintenance already.
+        favourable side of the entry says that the position is below maintenance already. A short that the coin posted
+        for it outweighs loses as the price falls, and the price that liquidates it, if any, is below the entry.
 
     Raises
     ------
@@ -245,8 +257,7 @@ def liquidation_price(
         other_maintenance,
         window,
     )
-    ratio = position.pieces().solve(position.cash, position.direction)
-    price = position.price(ratio)
+    price = position.price(position.solve())
     return _out(_to_tick(position.venue, price, position.entry_price) if round_to_tick else price)
 
 
@@ -303,9 +314,10 @@ def bankruptcy_price(
         )
     d = position.direction
     exposure = d + position.coin
-    is_hedged = (d < 0) & (exposure >= fee)  # a short that its collateral outweighs
+    is_hedged = (d < 0) & (exposure >= fee)  # a short that its collateral outweighs: a fall may use up the margin
     with np.errstate(divide="ignore", invalid="ignore"):
-        price = position.price(np.where(is_hedged, np.inf, (position.cash - exposure) / (fee - exposure)))
+        ratio = (position.cash - exposure) / (fee - exposure)
+    price = position.price(np.where(is_hedged & ~(np.isfinite(ratio) & (ratio > 0.0)), np.inf, ratio))
     return _out(_to_tick(position.venue, price, position.entry_price) if round_to_tick else price)
 
 

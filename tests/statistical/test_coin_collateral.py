@@ -147,6 +147,18 @@ def test_a_comparison_says_which_shorts_are_not_simulated():
     ]  # fmt: skip
 
 
+def test_a_short_that_its_collateral_outweighs_is_liquidated_by_a_fall():
+    """A wallet of five coins, a short of one, and other positions that ask for more than the short's whole value."""
+    wallet = {"entry_price": PRICE, "quantity": 1.0, "margin": 5.0 * PRICE, "margin_mode": "cross"}
+    found = lq.liquidation_price(in_coin(0.1), "short", other_maintenance=1.6 * PRICE, **wallet) / PRICE
+    assert 0.9 * 5.0 * found - (found - 1.0) - 1.6 == pytest.approx(RATE * found, rel=1e-12)
+    assert lq.liquidation_price(in_coin(0.1), "short", **wallet) == np.inf
+    losses = np.array([0.0, -0.9, -1.6]) * PRICE
+    nothing = lq.bankruptcy_price(in_coin(0.1), "short", other_pnl=losses, closing_fee_rate=0.001, **wallet) / PRICE
+    assert nothing[:2].tolist() == [np.inf, np.inf]
+    assert 5.0 * nothing[2] - (nothing[2] - 1.0) - 1.6 == pytest.approx(0.001 * nothing[2], rel=1e-12)
+
+
 def test_one_position_at_a_time_is_refused():
     with pytest.raises(lq.ParameterError, match="has margin posted in coin, which is not covered here"):
         lq.liquidation_probability(GBM, in_coin(0.1), leverage=5.0, side="long")
