@@ -131,7 +131,5 @@ def _check_covered(task: Pass, side: int, label: str) -> None:
         why = "looks at accounts at its discretion"
     elif not forms <= {CONVEX, ONE_RATE}:
         why = "has a requirement that steps for the whole position, and with it no single level"
-    elif np.any(task.coin):
-        why = "has margin posted in coin"
     if why:
         raise ParameterError(f"venue={label} {why}, which is not covered here; {SWEEP}")

@@ -133,18 +133,21 @@ class Contract:
         """Level at which equity meets the requirement once ``paid`` has been paid.
 
         Equity ``margin - paid + d (w - 1)`` at the value ratio ``w`` meets a line ``alpha w + beta`` at
-        ``w = (1 - d (margin - paid - beta))/(1 - d alpha)``, and the first of the lines that is met counts.
+        ``w = (1 - d (margin - paid - beta))/(1 - d alpha)``, and the first of the lines that is met counts. What counts
+        at ``w`` of margin in coin is taken from the requirement instead.
         """
         d, tiers = self.direction, self.tiers(requirement)
-        cash = self.margin - paid
+        coin = float(tiers.get("coin", 0.0)) * self.margin if self.margin < _NEVER else 0.0
+        cash = self.margin - coin - paid
+        counted = (1.0 - tiers.get("haircut", 0.0)) * coin
         if tiers["form"] == CONVEX:
-            levels = [(1.0 - d * (cash - beta)) / (1.0 - d * alpha) for alpha, beta in tiers["lines"]]
+            levels = [(1.0 - d * (cash - beta)) / (1.0 - d * (alpha - counted)) for alpha, beta in tiers["lines"]]
             w = d * np.max([d * level for level in levels], axis=0)
         else:
-            w = self._root(tiers, cash)
+            w = self._root(tiers, cash, counted)
         return np.asarray(d * np.log(np.clip(w, 1e-300, 1e300)))
 
-    def _root(self, tiers: Any, cash: np.ndarray) -> np.ndarray:
+    def _root(self, tiers: Any, cash: np.ndarray, counted: float) -> np.ndarray:
         """The same for one rate that may grow with the position's size: a quadratic in the value ratio."""
         d, rate, deduction, slope = self.direction, tiers["rates"][0], tiers["deductions"][0], tiers["slope"]
         share = self.margin if tiers["per_margin"] else 1.0
@@ -155,7 +158,7 @@ class Contract:
             linear = rate + slope - deduction
         else:
             constant = rate + slope - deduction
-        p = share * linear + tiers["fee"] - d
+        p = share * linear + tiers["fee"] - d - counted
         r = share * constant + d - cash
         inner = np.maximum(p * p - 4.0 * share * square * r, 0.0)
         return np.asarray(2.0 * d * r / (abs(p) + np.sqrt(inner)))

@@ -9,6 +9,7 @@ import liqsim as lq
 from liqsim.analytic import first_passage_probability, overshoot_probability
 from liqsim.venues import (
     Contract,
+    Fees,
     FlatLeverage,
     LinearInSize,
     MarginalTiers,
@@ -159,9 +160,34 @@ def test_a_short_that_its_collateral_outweighs_is_liquidated_by_a_fall():
     assert 5.0 * nothing[2] - (nothing[2] - 1.0) - 1.6 == pytest.approx(0.001 * nothing[2], rel=1e-12)
 
 
-def test_one_position_at_a_time_is_refused():
-    with pytest.raises(lq.ParameterError, match="has margin posted in coin, which is not covered here"):
-        lq.liquidation_probability(GBM, in_coin(0.1), leverage=5.0, side="long")
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize("model", [GBM, KOU], ids=["gbm", "kou"])
+def test_one_position_to_high_accuracy(model, side):
+    venue = in_coin(0.15)
+    exact = first_passage_probability(model, level_of(side, 0.15), "7D")
+    position = {"leverage": LEVERAGE, "side": side, "horizon": "7D", "seed": 16}
+    smooth = lq.liquidation_probability(model, venue, n_points=512, **position)
+    assert float(smooth.p_liquidation) == pytest.approx(exact, abs=BOUND * float(smooth.p_liquidation_se) + 1e-12)
+    assert float(smooth.p_liquidation_se) < 1e-4
+    step = 1e-4 * model.sigma
+    sides = [dataclasses.replace(model, sigma=model.sigma + k * step) for k in (-1, 1)]
+    low, high = (first_passage_probability(x, level_of(side, 0.15), "7D") for x in sides)
+    slope = lq.liquidation_sensitivities(model, venue, parameters="sigma", n_points=512, **position).squeeze()
+    error = BOUND * float(slope.p_liquidation_se) + 1e-7  # of the difference
+    assert float(slope.p_liquidation) == pytest.approx((high - low) / (2.0 * step), abs=error)
+
+
+def test_one_position_that_funding_pays_and_counts():
+    """Against counts, with a rate that grows with size and funding that moves the level."""
+    rates = LinearInSize(maintenance_base=0.01, initial_base=0.02, slope=1e-3)
+    funding = lq.FixedFunding(2e-3, "8h")
+    venue = Venue("v", "v", "v", Contract("linear"), rates, funding, Fees(0.0, 0.0), collateral_haircut=0.1)
+    position = {"leverage": LEVERAGE, "side": "long", "horizon": "7D", "notional": 1e6, "price": PRICE, "seed": 17}
+    counts = lq.sweep(KOU, venue, n_paths=400_000, **position).squeeze()
+    smooth = lq.liquidation_probability(KOU, venue, n_points=512, **position).squeeze()
+    for name in ("p_liquidation", "funding_cost"):
+        error = np.hypot(float(counts[f"{name}_se"]), float(smooth[f"{name}_se"]))
+        assert abs(float(counts[name] - smooth[name])) < BOUND * error
 
 
 @pytest.mark.parametrize(
