@@ -44,7 +44,7 @@ def _no_time(value: Any) -> bool:
             return match is not None and parse_days(f"1{match[1]}") > 0
         except ParameterError:
             return False
-    return bool(isinstance(value, (dt.timedelta, np.timedelta64)) and value == type(value)(0))
+    return bool(isinstance(value, (dt.timedelta, np.timedelta64)) and value == 0 * value)
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ UNIT = 'horizon must be a positive duration with a unit, such as "30D", "8h" or 
         ("30 fortnights", "has the unknown unit 'fortnights'"),
         ("1M", "has the unknown unit 'M'"),
         *[(value, "is not positive") for value in ("0D", "0.0h", np.timedelta64(-1, "D"), dt.timedelta(0))],
-        *[(np.timedelta64(*value), "is not a fixed length of time") for value in [("NaT",), (1, "M"), (1, "Y")]],
+        *[(np.timedelta64(*value), "is not a fixed length of time") for value in [("NaT", "s"), (1, "M"), (1, "Y")]],
     ],
 )
 def test_horizon(call, horizon, what):

@@ -3,6 +3,7 @@
 import datetime as dt
 import math
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ NAN, INF = math.nan, math.inf
 KOU = {"sigma": 0.5, "intensity": 40, "p_up": 0.5, "eta_up": 30, "eta_down": 30}
 MERTON = {"sigma": 0.5, "intensity": 40, "jump_mean": 0.0, "jump_std": 0.05}
 PREMIUM = {"mean": 1e-4, "half_life": "8h", "vol": 3e-4}
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy 2.5
+    WITHOUT_UNIT = np.timedelta64(8)
 
 
 def refused(text, error=lq.ParameterError):
@@ -91,7 +95,7 @@ def test_jumps_beyond_double_precision():
         (lambda x: parse_years(x, "horizon"), "horizon"),
     ],
 )
-@pytest.mark.parametrize("value", [8, None, "8", "0h", "-8h", "8 fortnights", dt.timedelta(0), np.timedelta64(8)])
+@pytest.mark.parametrize("value", [8, None, "8", "0h", "-8h", "8 fortnights", dt.timedelta(0), WITHOUT_UNIT])
 def test_durations(make, name, value):
     with refused(f"{name}={value!r}") as caught:
         make(value)

@@ -57,7 +57,7 @@ def test_a_start_is_an_instant_in_utc(value, expected):
     [
         ("tomorrow", "start='tomorrow' is not an instant; give ISO 8601 text such as"),
         ("2026-02-30", "'2026-02-30' is not an instant"),
-        (np.datetime64("NaT"), "NaT.* is not an instant"),
+        (np.datetime64("NaT", "s"), "NaT.* is not an instant"),
         (1_700_000_000, "1700000000 is not an instant"),
         (None, "None is not an instant"),
         ("0001-01-01", "out of range; give a date from 1901 to 2199"),
