@@ -141,7 +141,7 @@ class Pass:
 
     @property
     def coin(self) -> np.ndarray:
-        """What of it is posted in the coin itself, whose value follows the price; of each row."""
+        """The part of the margin posted in the coin itself, whose value follows the price; of each row."""
         return float(self.rules.get("coin", 0.0)) * self.margin
 
     @property
@@ -163,6 +163,11 @@ class Pass:
     def directions(self) -> np.ndarray:
         """1 for sides whose profit rises with the value ratio, -1 for the others."""
         return np.array([-1.0, 1.0]) if self.rules["inverse"] else np.array([1.0, -1.0])
+
+    @property
+    def exposures(self) -> np.ndarray:
+        """Gain of an account for a price gain of 1, shape (side, row, 1): the position, and coin posted as margin."""
+        return 1.0 + self.directions[:, np.newaxis, np.newaxis] * self.coin[:, np.newaxis]
 
     @property
     def returns_rest(self) -> bool:

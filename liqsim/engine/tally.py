@@ -324,13 +324,12 @@ def pnl_terms(task: Pass) -> tuple[Terms, ...]:
     """
     closing = task.exit_fee + task.exit_money
     worth = task.directions[:, np.newaxis, np.newaxis]
-    account = 1.0 + worth * task.coin[:, np.newaxis]
-    net: Terms = (-task.entry_fee - closing, -1.0, account - task.exit_fee * worth)
+    net: Terms = (-task.entry_fee - closing, -1.0, task.exposures - task.exit_fee * worth)
     lost: Terms = (-(task.margin[:, np.newaxis] + task.entry_fee), 0.0, 0.0)
     beyond = net if task.client_pays else lost  # where a loss is more than the margin
     if task.returns_rest:
         return net, beyond, lost, net, beyond, net
-    taken_over: Terms = (-task.entry_fee, -1.0, account) if task.client_pays else lost
+    taken_over: Terms = (-task.entry_fee, -1.0, task.exposures) if task.client_pays else lost
     return lost, lost, taken_over, net, beyond, net
 
 
@@ -357,14 +356,13 @@ def cell_sums(task: Pass, sums: Sums) -> CellSums:
     closing = task.exit_fee + task.exit_money
     entry_fee, margin = task.entry_fee, task.margin[:, np.newaxis]
     lost = margin + entry_fee
-    account = 1.0 + worth * task.coin[:, np.newaxis]  # gains with the position: coin posted as margin
 
     def fees(ends: _Ends) -> Moments:
         return ends.amount(entry_fee + closing, gain=task.exit_fee * worth)
 
     def net(ends: _Ends, more: np.ndarray, sign: float = 1.0) -> Moments:
         """P&L after fees plus ``more``, times ``sign``."""
-        return ends.amount(sign * (more - entry_fee - closing), -sign, sign * (account - task.exit_fee * worth))
+        return ends.amount(sign * (more - entry_fee - closing), -sign, sign * (task.exposures - task.exit_fee * worth))
 
     def outcome(all_ends: tuple[_Ends, ...], fees: Moments, pnl: Moments, shortfall: Moments) -> OutcomeSums:
         return OutcomeSums(
@@ -379,12 +377,12 @@ def cell_sums(task: Pass, sums: Sums) -> CellSums:
     if task.returns_rest:
         liquidation_fees = fees(liquidated) + fees(drained) + bankrupt.amount(entry_fee)
         kept, returned = nothing, net(liquidated, lost)
-        shortfall = net(drained, lost, -1.0) + bankrupt.amount(-margin, 1.0, -account)
+        shortfall = net(drained, lost, -1.0) + bankrupt.amount(-margin, 1.0, -task.exposures)
         n_ruined = n_short = drained.count + bankrupt.count
     else:
         liquidation_fees = liquidated.amount(entry_fee) + bankrupt.amount(entry_fee)
-        kept, returned = liquidated.amount(margin, -1.0, account), nothing
-        shortfall = bankrupt.amount(-margin, 1.0, -account)
+        kept, returned = liquidated.amount(margin, -1.0, task.exposures), nothing
+        shortfall = bankrupt.amount(-margin, 1.0, -task.exposures)
         n_ruined, n_short = n_liquidated, bankrupt.count
     every = (liquidated, drained, bankrupt, stopped, overdrawn, survived)
     pnl = [ends.amount(*terms) for ends, terms in zip(every, pnl_terms(task), strict=True)]

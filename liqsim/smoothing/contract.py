@@ -137,7 +137,7 @@ class Contract:
         at ``w`` of margin in coin is taken from the requirement instead.
         """
         d, tiers = self.direction, self.tiers(requirement)
-        coin = float(tiers.get("coin", 0.0)) * self.margin if self.margin < _NEVER else 0.0
+        coin = float(self.task.coin[0]) if self.margin < _NEVER else 0.0
         cash = self.margin - coin - paid
         counted = (1.0 - tiers.get("haircut", 0.0)) * coin
         if tiers["form"] == CONVEX:

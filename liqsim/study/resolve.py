@@ -364,18 +364,17 @@ def _venue(document: Document, steps: Steps, value: Any) -> tuple[dict[str, Any]
             venue = parse_venue(table.toml, f"{document.name}, {'.'.join(map(str, steps))}")
         else:
             kept, venue, _ = _venue(document, steps, table.id or table.file)
+        changes: dict[str, Any] = {}
         if table.margin_changes:
-            try:
-                venue = dataclasses.replace(venue, margin_changes=tuple(table.margin_changes))
-            except ParameterError as error:
-                refuse(document, (*steps, "margin_changes"), str(error), type(error))
-            kept = kept | {"margin_changes": [list(pair) for pair in table.margin_changes]}
+            changes["margin_changes"] = [list(pair) for pair in table.margin_changes]
         if table.collateral_haircut is not None:
+            changes["collateral_haircut"] = table.collateral_haircut
+        for name, change in changes.items():
             try:
-                venue = dataclasses.replace(venue, collateral_haircut=table.collateral_haircut)
+                venue = dataclasses.replace(venue, **{name: change})
             except ParameterError as error:
-                refuse(document, (*steps, "collateral_haircut"), str(error), type(error))
-            kept = kept | {"collateral_haircut": table.collateral_haircut}
+                refuse(document, (*steps, name), str(error), type(error))
+        kept = kept | changes
         return kept, venue, table.assume
     if not isinstance(value, str):
         refuse(document, steps, f"venue={value!r} is not an id or a file name; liqsim venues lists the ids")
